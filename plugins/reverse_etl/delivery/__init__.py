@@ -1,0 +1,1 @@
+"""Sending calls and keeping one outcome for every row, whatever the destination."""

@@ -1,0 +1,1 @@
+"""Iterable: client, authentication, payloads, response reading, limits and the Airflow hook."""
