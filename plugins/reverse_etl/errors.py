@@ -4,7 +4,7 @@
     |-- ConfigurationError           a sync, a connection or a parameter is wrong; nothing was sent
     |-- SourceError                  the source query or its result cannot be used
     |   `-- SourceUnavailable        the database went away; another try may work          (retryable)
-    |-- StagingError                 a batch or an export could not be written or read
+    |-- StagingError                 a batch or an export could not be written or read  (retryable)
     |-- InvalidRow                   one row we refuse before sending it (outcome `invalid`)
     |-- RunFailed                    the report: a batch failed, totals do not add up, too many rows failed
     `-- DestinationError             the engagement platform
@@ -48,7 +48,9 @@ class SourceUnavailable(SourceError):
 
 
 class StagingError(ReverseEtlError):
-    """A batch or an export could not be written or read."""
+    """A batch or an export could not be written or read; another try may find the storage well again."""
+
+    retryable = True
 
 
 class InvalidRow(ReverseEtlError):
@@ -71,7 +73,8 @@ class DestinationError(ReverseEtlError):
     """The engagement platform refused or did not answer.
 
     `status` is the HTTP status (None when there was no answer), `code` the platform's own reason code or ours,
-    `request_id` what the platform calls the request in its logs, `retry_after` its hint in seconds, if any.
+    `request_id` what the platform calls the request in its logs, `retry_after` its hint in seconds, if any, and
+    `tries` how many requests were spent on the call.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class DestinationError(ReverseEtlError):
         self.code = code
         self.request_id = request_id
         self.retry_after = retry_after
+        self.tries = 1
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.message, self.__dict__))

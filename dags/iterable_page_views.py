@@ -1,0 +1,90 @@
+"""
+### Page views to Iterable
+
+Every day, customers on the *pro* plan who looked at the pricing or settings page within the last seven days become
+updated Iterable profiles and one `page_view` event each.
+
+| task | what it does |
+| --- | --- |
+| `extract` | runs `include/sql/page_views/latest_view_per_user.sql` and writes the rows as Parquet batches |
+| `export_csv` | writes all rows to `query_results_<end of day>.csv` |
+| `deliver` | one task per batch: updates the user, then tracks the event |
+| `report` | writes `integration_results_<end of day>.json` and fails the run when rows are missing or too many failed |
+
+One run handles one UTC day: a scheduled run the day that just ended, a backfill each day of its range, a run triggered
+with a `date` that day, and one triggered without a date yesterday. Running a day again overwrites its events, because
+their ids are derived from the rows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, chain
+
+from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
+from reverse_etl.mapping import Constant, Field
+from reverse_etl.operators.deliver import DeliverOperator
+from reverse_etl.operators.export_csv import ExportCsvOperator
+from reverse_etl.operators.extract import ExtractOperator
+from reverse_etl.operators.params import sync_params
+from reverse_etl.operators.report import ReportOperator
+from reverse_etl.sync import Sync
+
+SYNC = Sync(
+    name="iterable_page_views",
+    query=Path(__file__).parents[1] / "include/sql/page_views/latest_view_per_user.sql",
+    key=("page_view_id",),
+    destination=IterableDestination(
+        email="email",
+        user=UserUpdate(
+            fields=(
+                Field("first_name"),
+                Field("last_name"),
+                Field("plan_type"),
+                Field("candidate", kind="boolean"),
+                Constant("recent_page_view", value=True),
+            )
+        ),
+        event=EventTrack(
+            name="page_view",
+            created_at="event_time",
+            fields=(
+                Field("page"),
+                Field("device"),
+                Field("browser"),
+                Field("location"),
+                Field("candidate", kind="boolean"),
+                Field("timestamp", column="event_time"),
+            ),
+        ),
+    ),
+)
+
+with DAG(
+    dag_id=SYNC.name,
+    description="Pro customers who looked at pricing or settings become Iterable profiles and events.",
+    doc_md=__doc__,
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2020, 1, 1, tzinfo=UTC),
+    catchup=False,
+    params=sync_params(),
+    tags=["reverse-etl", "iterable"],
+    default_args={
+        "owner": "data",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+    },
+):
+    extract = ExtractOperator(task_id="extract", sync=SYNC)
+    export_csv = ExportCsvOperator(task_id="export_csv", sync=SYNC)
+    # One deliver task at a time, over all runs: each one already uses the whole rate limit.
+    deliver = DeliverOperator.partial(task_id="deliver", sync=SYNC, max_active_tis_per_dag=1).expand(
+        batch=extract.output
+    )
+    report = ReportOperator(task_id="report", sync=SYNC)
+
+    chain(extract, [export_csv, deliver], report)

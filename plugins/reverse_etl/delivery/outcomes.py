@@ -1,0 +1,140 @@
+"""What became of a call and of its row, as values, and the sum rule over them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reverse_etl.errors import (
+    CallRejected,
+    DestinationError,
+    UserSuppressed,
+)
+
+
+class Outcome(StrEnum):
+    """What became of a call; a row has the outcome of its first call that was not delivered."""
+
+    DELIVERED = "delivered"
+    UNCHANGED = "unchanged"
+    INVALID = "invalid"
+    REJECTED = "rejected"
+    SUPPRESSED = "suppressed"
+    FAILED = "failed"
+    PLANNED = "planned"
+    """Only in a dry run: the row passed the checks and would have been sent."""
+
+
+FAILURES = (Outcome.INVALID, Outcome.REJECTED, Outcome.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The platform's confirmation of a call."""
+
+    status: int
+    request_id: str | None = None
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """The outcome of one call; `code` is a reason code, `tries` the requests spent (0: nothing was sent)."""
+
+    call: str
+    outcome: Outcome
+    code: str
+    status: int | None = None
+    tries: int = 0
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """The outcome of one row: its hashed key and the results of its calls, in the order they were made.
+
+    `code` and `outcome` are those of the row; calls after the first one not delivered were never made and are absent.
+    """
+
+    key: str
+    outcome: Outcome
+    code: str
+    calls: tuple[CallResult, ...] = ()
+
+    @classmethod
+    def of_calls(cls, key: str, calls: Iterable[CallResult]) -> RowResult:
+        """Return the result of a row that was sent; at least one call is expected."""
+        made = tuple(calls)
+        decisive = next((call for call in made if call.outcome is not Outcome.DELIVERED), made[-1])
+        return cls(key, decisive.outcome, decisive.code, made)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of the row's calls were delivered and a later one was not."""
+        return self.outcome is not Outcome.DELIVERED and any(call.outcome is Outcome.DELIVERED for call in self.calls)
+
+
+def result_of(call: str, verdict: Receipt | DestinationError) -> CallResult:
+    """Return the result of a call from the platform's confirmation or refusal."""
+    match verdict:
+        case Receipt():
+            return CallResult(call, Outcome.DELIVERED, "delivered", verdict.status, verdict.tries, verdict.request_id)
+        case UserSuppressed():
+            outcome = Outcome.SUPPRESSED
+        case CallRejected():
+            outcome = Outcome.REJECTED
+        case DestinationError():
+            outcome = Outcome.FAILED
+    return CallResult(call, outcome, verdict.code, verdict.status, verdict.tries, verdict.request_id)
+
+
+class Totals:
+    """Counts of rows by outcome and reason.
+
+    `partial` rows had a call delivered before one that was not; `without_delivery` rows failed with none delivered.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
+        self.reasons: Counter[tuple[Outcome, str]] = Counter()
+        self.partial = 0
+        self.without_delivery = 0
+
+    def add(self, result: RowResult) -> None:
+        """Count one row."""
+        self.outcomes[result.outcome] += 1
+        self.partial += result.is_partial
+        self.without_delivery += result.outcome in FAILURES and not result.is_partial
+        if result.outcome not in (Outcome.DELIVERED, Outcome.PLANNED):
+            self.reasons[(result.outcome, result.code)] += 1
+
+    @property
+    def rows(self) -> int:
+        """Rows that have an outcome."""
+        return self.outcomes.total()
+
+    @property
+    def failures(self) -> int:
+        """Rows that ended invalid, rejected or failed."""
+        return sum(self.outcomes[outcome] for outcome in FAILURES)
+
+    def top_reasons(self, most: int = 3) -> str:
+        """Return the most frequent reasons as text, such as `rejected InvalidEmailAddressError (12)`."""
+        return ", ".join(f"{outcome} {code} ({count})" for (outcome, code), count in self.reasons.most_common(most))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items()) or "no rows"
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by outcome, `planned` only where there are any."""
+        counts = {outcome.value: self.outcomes[outcome] for outcome in Outcome}
+        if not counts[Outcome.PLANNED]:
+            del counts[Outcome.PLANNED]
+        return counts
+
+
+def add_up(read: int, counts: Mapping[str, int]) -> bool:
+    """Return whether the sum rule holds: every row read has exactly one outcome."""
+    return read == sum(counts.values())

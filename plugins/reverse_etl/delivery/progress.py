@@ -1,0 +1,35 @@
+"""A line in the log now and then, so that whoever watches a task knows it is alive and when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts rows and calls `say` with a line at most every 10 seconds."""
+
+    def __init__(self, rows: int, say: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rows = rows
+        self._say = say
+        self._clock = clock
+        self._started = self._said = clock()
+        self._done = 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._started
+
+    def step(self) -> None:
+        """Count one row."""
+        self._done += 1
+        now = self._clock()
+        if now - self._said < SECONDS_BETWEEN_LINES:
+            return
+        self._said = now
+        rate = self._done / (now - self._started)
+        left = (self._rows - self._done) / rate
+        self._say(f"{self._done:,} of {self._rows:,} rows, {rate:,.0f} rows/s, about {left:,.0f} s left")

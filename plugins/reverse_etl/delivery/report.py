@@ -1,0 +1,130 @@
+"""The report of a run: totals that add up, every row that was not delivered, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import orjson
+
+from reverse_etl.delivery.outcomes import Outcome, RowResult, Totals, add_up
+from reverse_etl.delivery.results import read_results, writing_results
+from reverse_etl.staging.files import StagingPath, write_atomically
+
+MOST_DELIVERED_ROWS = 1_000
+"""Delivered rows in the JSON; the Parquet beside it has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDelivery:
+    """What became of one batch: its rows by outcome, and why it stopped early, if it did."""
+
+    index: int
+    results: str
+    outcomes: dict[str, int]
+    seconds: float
+    stopped: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields as JSON values, for XCom."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the report says of the run beside its rows; times in seconds."""
+
+    sync: str
+    day: str
+    window_start: str
+    window_end: str
+    run_id: str
+    dry_run: bool
+    read: int
+    seconds: dict[str, float]
+
+
+class Report:
+    """Counts the results of all batches and writes the JSON and the Parquet of the run."""
+
+    def __init__(self, facts: RunFacts, failure_share: float) -> None:
+        self._facts = facts
+        self._failure_share = failure_share
+        self.totals = Totals()
+        self._problems: list[str] = []
+
+    def add_problem(self, problem: str) -> None:
+        """Note something that fails the run whatever the totals say."""
+        self._problems.append(problem)
+
+    def write_parquet(self, results: Iterable[RowResult], target: StagingPath) -> None:
+        """Write every row result and count it, in bounded memory."""
+        with writing_results(target) as parquet:
+            for result in results:
+                self.totals.add(result)
+                parquet.add(result)
+
+    def write_json(self, parquet: StagingPath, target: StagingPath) -> None:
+        """Write the summary and the records of the rows in `parquet`, in bounded memory."""
+        head = orjson.dumps(self.summary(), option=orjson.OPT_INDENT_2)
+        with write_atomically(target) as json:
+            json.write(head.removesuffix(b"\n}") + b',\n  "records": [')
+            for number, result in enumerate(_worth_a_record(read_results(parquet))):
+                json.write((b",\n    " if number else b"\n    ") + orjson.dumps(_record(result)))
+            json.write(b"\n  ]\n}\n")
+
+    def summary(self) -> dict[str, object]:
+        """Return the JSON's head: facts of the run, totals by user and by outcome, reasons, problems."""
+        counts = self.totals.as_dict()
+        return {
+            **asdict(self._facts),
+            "totals": {
+                "total_users": self._facts.read,
+                "successful": counts[Outcome.DELIVERED] + counts[Outcome.UNCHANGED],
+                "partial_failures": self.totals.partial,
+                "total_failures": self.totals.without_delivery,
+                "read": self._facts.read,
+                **counts,
+            },
+            "reasons": [
+                {"outcome": outcome, "code": code, "rows": rows}
+                for (outcome, code), rows in self.totals.reasons.most_common()
+            ],
+            "problems": self.problems(),
+        }
+
+    def problems(self) -> list[str]:
+        """Return why the run fails; none means it is fine."""
+        problems = list(self._problems)
+        read, counts = self._facts.read, self.totals.as_dict()
+        if not add_up(read, counts):
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+            problems.append(f"the totals do not add up: {read} rows were read, but the outcomes are {listed or 'none'}")
+        if self.totals.failures > self._failure_share * read:
+            problems.append(
+                f"{self.totals.failures} of {read} rows were not delivered, more than the share of "
+                f"{self._failure_share:.1%} the sync allows; top reasons: {self.totals.top_reasons()}"
+            )
+        return problems
+
+
+def _worth_a_record(results: Iterable[RowResult]) -> Iterator[RowResult]:
+    delivered = 0
+    for result in results:
+        delivered += result.outcome is Outcome.DELIVERED
+        if result.outcome is not Outcome.DELIVERED or delivered <= MOST_DELIVERED_ROWS:
+            yield result
+
+
+def _record(result: RowResult) -> dict[str, object]:
+    calls = {
+        call.call: {
+            "outcome": call.outcome,
+            "status": call.status,
+            "reason": call.code,
+            "tries": call.tries,
+            "request_id": call.request_id,
+        }
+        for call in result.calls
+    }
+    return {"key": result.key, "outcome": result.outcome, "reason": result.code, "calls": calls}

@@ -1,0 +1,167 @@
+"""Reading Iterable's answers: a call is delivered only when the status is 2xx and the body says so.
+
+Statuses and codes: support article "API Response Codes" and the OpenAPI document. Where they disagree (a 400 whose code
+is `Success`, a 200 that refuses the event), recorded answers of the live API decide.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import orjson
+
+from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.errors import (
+    AnswerUnreadable,
+    AuthenticationRefused,
+    CallFailed,
+    CallRejected,
+    DestinationError,
+    Throttled,
+    UserSuppressed,
+    WrongDestination,
+)
+
+RETRYABLE_STATUSES = frozenset({408, 500, 502, 503, 504})
+
+# The event's name is switched off in the project; only this part of the message of a 200 tells.
+DISALLOWED = "disallowed from tracking"
+# A list the project does not have; the message of a 400 whose code is Success.
+UNKNOWN_LIST = "error.lists.invalidListId"
+
+# A user write becomes visible a little later, so an event right after it may find nobody.
+NOT_VISIBLE_YET = frozenset({"UnknownEmailError", "UnknownUserIdError"})
+FORGOTTEN = "ForgottenUserError"
+
+LONGEST_CODE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, as far as it is read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def request_id(self) -> str | None:
+        """Iterable's id of the request, which its support can look up."""
+        return self.headers.get("Iterable-Request-Id")
+
+
+def read_answer(answer: Answer, *, clock: Callable[[], float] = time.time) -> Receipt:
+    """Return the receipt of a call that was delivered; raise the DestinationError that fits in every other case."""
+    envelope = _envelope(answer.body)
+    status = answer.status
+    if 200 <= status < 300:
+        return _read_success(answer, envelope)
+    code = _code(envelope) or f"http_{status}"
+    raise _refusal(answer, envelope, code, clock)
+
+
+def _read_success(answer: Answer, envelope: Mapping[str, object] | None) -> Receipt:
+    code = None if envelope is None else _code(envelope)
+    if envelope is None or code is None:
+        raise _error(AnswerUnreadable, "the answer does not say whether the call was applied", answer, "unreadable")
+    if code != "Success":
+        raise _error(CallRejected, "the answer is 2xx but its code is not Success", answer, code)
+    if DISALLOWED in str(envelope.get("msg")):
+        raise _error(CallRejected, "the project does not allow this event", answer, "event_disallowed")
+    return Receipt(answer.status, answer.request_id)
+
+
+def _refusal(
+    answer: Answer, envelope: Mapping[str, object] | None, code: str, clock: Callable[[], float]
+) -> DestinationError:
+    match answer.status:
+        case 401 | 403:
+            return _error(AuthenticationRefused, _authentication_advice(envelope), answer, code)
+        case 404:
+            return _error(WrongDestination, "the host does not know this path; check host and region", answer, code)
+        case 429:
+            hint = _seconds_to_wait(answer, envelope, clock)
+            return _error(Throttled, "the rate limit is used up", answer, code, hint)
+        case status if status in RETRYABLE_STATUSES:
+            hint = _seconds_to_wait(answer, envelope, clock)
+            return _error(CallFailed, "the platform had a problem of its own", answer, code, hint)
+        case status if status < 400:
+            return _error(WrongDestination, "the host answers with a redirect; check host and region", answer, code)
+        case _:
+            return _row_refusal(answer, envelope, code)
+
+
+def _row_refusal(answer: Answer, envelope: Mapping[str, object] | None, code: str) -> DestinationError:
+    if code == FORGOTTEN:
+        return _error(UserSuppressed, "the person asked to be forgotten", answer, code)
+    if code in NOT_VISIBLE_YET:
+        return _error(CallFailed, "the platform does not see this person (yet)", answer, code)
+    if envelope is not None and UNKNOWN_LIST in str(envelope.get("msg")):
+        return _error(WrongDestination, "the project has no such list", answer, "invalid_list")
+    if code == "Success":
+        code = f"http_{answer.status}"
+    return _error(CallRejected, "the platform refused the call", answer, code)
+
+
+def _authentication_advice(envelope: Mapping[str, object] | None) -> str:
+    params = envelope.get("params") if envelope else None
+    if isinstance(params, Mapping) and "apiKeyType" in params:
+        return "the API key is disabled or lacks the privilege; use an enabled server-side key"
+    return "the API key or token was refused; check the key, and that region and key belong together"
+
+
+def _error(
+    kind: type[DestinationError], message: str, answer: Answer, code: str, retry_after: float | None = None
+) -> DestinationError:
+    return kind(message, status=answer.status, code=code, request_id=answer.request_id, retry_after=retry_after)
+
+
+def _envelope(body: bytes) -> Mapping[str, object] | None:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _code(envelope: Mapping[str, object] | None) -> str | None:
+    """Codes are opaque words; anything that is not one could carry an identifier and is dropped."""
+    code = envelope.get("code") if envelope else None
+    if not isinstance(code, str) or not 0 < len(code) <= LONGEST_CODE:
+        return None
+    return code if code.replace(".", "").replace("_", "").isalnum() else None
+
+
+def _seconds_to_wait(answer: Answer, envelope: Mapping[str, object] | None, clock: Callable[[], float]) -> float | None:
+    """Return the longest wait the platform asks for: the Retry-After header or `params.rateLimitReset`, in seconds."""
+    params = envelope.get("params") if envelope else None
+    reset = params.get("rateLimitReset") if isinstance(params, Mapping) else None
+    hints = [
+        hint for hint in (_number(reset), _retry_after(answer.headers.get("Retry-After"), clock)) if hint is not None
+    ]
+    return max(hints, default=None)
+
+
+def _retry_after(header: str | None, clock: Callable[[], float]) -> float | None:
+    if header is None:
+        return None
+    seconds = _number(header)
+    if seconds is not None:
+        return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - clock())
+    except ValueError:
+        return None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None

@@ -1,0 +1,152 @@
+"""An async client for the calls of one Iterable project; no Airflow."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.delivery.pacing import Pacer
+from reverse_etl.delivery.retry import RetryPolicy
+from reverse_etl.errors import (
+    AnswerUnreadable,
+    AuthenticationRefused,
+    ConnectionFailed,
+    DestinationError,
+    Throttled,
+    WrongDestination,
+)
+from reverse_etl.iterable.answers import Answer, read_answer
+from reverse_etl.iterable.auth import Authenticator
+from reverse_etl.iterable.connection import IterableConnection
+from reverse_etl.iterable.limits import HEADROOM, LIMITS, Endpoint
+from reverse_etl.iterable.payloads import encode
+
+log = logging.getLogger(__name__)
+
+PAUSE_WITHOUT_HINT_SECONDS = 1.0
+
+
+class IterableClient:
+    """Sends calls under the published limits, with retries; use it as an async context manager.
+
+        async with IterableClient(IterableConnection(api_key=...)) as client:
+            receipt = await client.update_user({"email": "ada@example.com", "dataFields": {"plan_type": "pro"}})
+
+    Every method returns a Receipt when Iterable confirmed the call and raises a DestinationError otherwise.
+    """
+
+    def __init__(
+        self,
+        connection: IterableConnection,
+        *,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._retry = retry or RetryPolicy(tries=connection.tries)
+        self._clock = clock
+        self._authenticator = Authenticator(connection, clock=clock)
+        share = connection.rate_share * HEADROOM
+        self._pacers = {endpoint: Pacer(limit.per_second * share) for endpoint, limit in LIMITS.items()}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            self._connection.base_url,
+            connector=aiohttp.TCPConnector(limit=self._connection.requests_in_flight),
+            timeout=aiohttp.ClientTimeout(total=self._connection.timeout),
+            headers={"Content-Type": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=not self._connection.is_loopback,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def update_user(self, payload: Mapping[str, object]) -> Receipt:
+        """Create or update one user; `payload` holds `email` or `userId` and `dataFields`."""
+        return await self.send(Endpoint.USER_UPDATE, encode(payload), _identity(payload))
+
+    async def track_event(self, payload: Mapping[str, object]) -> Receipt:
+        """Track one event; give it an `id`, or a retry after a lost answer stores it twice."""
+        return await self.send(Endpoint.EVENT_TRACK, encode(payload), _identity(payload))
+
+    async def send(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
+        """Send an encoded call about the person in `identity` (`email`, `userId` or both), with retries."""
+        return await self._retry.run(lambda: self._attempt(endpoint, body, identity))
+
+    async def probe(self) -> None:
+        """Ask whether the key may write, without writing: an update without a person is refused with a 400.
+
+        Raises the DestinationError of any other answer.
+        """
+        answer = await self._post(Endpoint.USER_UPDATE, b"{}", {"email": "connection.test@example.com"})
+        if answer.status != 400:
+            read_answer(answer, clock=self._clock)
+
+    async def _attempt(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
+        pacer = self._pacers[endpoint]
+        await pacer.take()
+        try:
+            return await self._attempt_once(endpoint, body, identity)
+        except Throttled as error:
+            pacer.pause(error.retry_after if error.retry_after is not None else PAUSE_WITHOUT_HINT_SECONDS)
+            raise
+        except AuthenticationRefused:
+            if not self._authenticator.uses_jwt:
+                raise
+            self._authenticator.forget(identity)
+            await pacer.take()
+            return await self._attempt_once(endpoint, body, identity)
+
+    async def _attempt_once(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
+        try:
+            return read_answer(await self._post(endpoint, body, identity), clock=self._clock)
+        except DestinationError as error:
+            log.debug("%s: %s", endpoint, error)
+            raise
+
+    async def _post(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
+        if self._session is None:
+            raise RuntimeError("the client is not open; use it as `async with IterableClient(...) as client`")
+        try:
+            async with self._session.post(
+                str(endpoint), data=body, headers=self._authenticator.headers(identity), allow_redirects=False
+            ) as response:
+                return Answer(response.status, response.headers, await response.read())
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise _no_answer(error) from None
+
+
+def _no_answer(error: Exception) -> DestinationError:
+    """Return our error for a request without a whole answer. The library's text is left out: it may hold the URL."""
+    match error:
+        case aiohttp.ClientSSLError():
+            return WrongDestination("the host's certificate cannot be trusted; check host and region", code="tls")
+        case aiohttp.ClientConnectorDNSError():
+            return ConnectionFailed("the host's name cannot be resolved", code="host_not_found")
+        case TimeoutError():
+            return ConnectionFailed("no answer within the timeout", code="timeout")
+        case aiohttp.ClientConnectorError():
+            return ConnectionFailed("the host refuses connections", code="connection_refused")
+        case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
+            return AnswerUnreadable("the answer is cut short or is not HTTP", code="unreadable")
+        case _:
+            return ConnectionFailed("the connection was lost before an answer came", code="connection_lost")
+
+
+def _identity(payload: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(payload[name]) for name in ("email", "userId") if payload.get(name)}

@@ -1,0 +1,154 @@
+"""How rows become Iterable calls: frozen dataclasses that refuse what Iterable would not take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.mapping import Field, FieldLike, Kind, check_fields, check_name, columns_of
+
+# Source: support article "User Profile Fields Used by Iterable": fields the platform writes itself, and the
+# identifiers, which are set through `email` and `user_id` below.
+RESERVED_PROFILE_FIELDS = frozenset(
+    {
+        "devices",
+        "email",
+        "emailListIds",
+        "itblDS",
+        "itblInternal",
+        "itblUserId",
+        "profileUpdatedAt",
+        "receivedSMSDisclaimer",
+        "shoppingCartItems",
+        "signupDate",
+        "signupSource",
+        "subscribedMessageTypeIds",
+        "unsubscribedChannelIds",
+        "unsubscribedMessageTypeIds",
+        "userId",
+    }
+)
+RESERVED_EVENT_FIELDS = frozenset({"createdAt", "email", "eventName", "itblInternal", "userId"})
+
+IDENTIFIER_KINDS = ("text", "integer")
+WITHOUT_JSON_FORM = ("binary", "duration")
+KINDS_THAT_FIT: dict[Kind, tuple[str, ...]] = {
+    Kind.TEXT: ("text", "integer", "number"),
+    Kind.INTEGER: ("integer", "number", "boolean"),
+    Kind.NUMBER: ("integer", "number"),
+    Kind.BOOLEAN: ("integer", "boolean"),
+    Kind.DATETIME: ("datetime",),
+    Kind.JSON: ("text",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UserUpdate:
+    """One `users/update` per row. NULL in a column deletes the profile field, as Iterable does with null."""
+
+    fields: tuple[FieldLike, ...]
+    merge_nested_objects: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+        if not self.fields:
+            raise ConfigurationError("UserUpdate.fields is empty, expected at least one Field or Constant")
+        check_fields("UserUpdate.fields", self.fields, RESERVED_PROFILE_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class EventTrack:
+    """One `events/track` per row, `created_at` being the column with the time of the event.
+
+    The event's id is derived from the sync's name, the event's name and `id_columns` (the sync's key unless given), so
+    the same row overwrites its event instead of adding one. NULL columns are left out of the event.
+    """
+
+    name: str
+    created_at: str
+    fields: tuple[FieldLike, ...] = ()
+    id_columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name("EventTrack.name", self.name)
+        check_name("EventTrack.created_at", self.created_at)
+        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "id_columns", tuple(self.id_columns))
+        check_fields("EventTrack.fields", self.fields, RESERVED_EVENT_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class IterableDestination:
+    """Where and how the rows of a sync reach Iterable.
+
+    `email` and `user_id` name the columns that identify a person; one of the two is enough, and a row may lack one of
+    them when both are named. The update goes first, then the event.
+    """
+
+    hook_class: ClassVar[str] = "reverse_etl.iterable.hook.IterableHook"
+
+    email: str | None = None
+    user_id: str | None = None
+    user: UserUpdate | None = None
+    event: EventTrack | None = None
+    conn_id: str = "iterable_default"
+
+    def __post_init__(self) -> None:
+        if not self.email and not self.user_id:
+            raise ConfigurationError("IterableDestination names no person, expected email= or user_id= with a column")
+        if self.user is None and self.event is None:
+            raise ConfigurationError(
+                "IterableDestination sends nothing, expected user=UserUpdate(...) or event=EventTrack(...)"
+            )
+        _check_type("user", self.user, UserUpdate)
+        _check_type("event", self.event, EventTrack)
+        if not self.conn_id:
+            raise ConfigurationError("IterableDestination.conn_id is empty, expected a connection id")
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the source columns the mapping reads."""
+        columns = [column for column in (self.email, self.user_id) if column]
+        columns += columns_of(self._fields())
+        if self.event is not None:
+            columns += [self.event.created_at, *self.event.id_columns]
+        return tuple(dict.fromkeys(columns))
+
+    def check_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
+        for column in filter(None, (self.email, self.user_id)):
+            _check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
+        if self.event is not None:
+            _check_kind("EventTrack.created_at", self.event.created_at, kinds[self.event.created_at], ("datetime",))
+        for field in self._fields():
+            if isinstance(field, Field):
+                _check_field(field, kinds[field.column])
+
+    def _fields(self) -> tuple[FieldLike, ...]:
+        update = self.user.fields if self.user else ()
+        return update + (self.event.fields if self.event else ())
+
+
+def _check_type(name: str, value: object, expected: type) -> None:
+    if value is not None and not isinstance(value, expected):
+        raise ConfigurationError(
+            f"IterableDestination.{name} is a {type(value).__name__}, expected {expected.__name__}(...)"
+        )
+
+
+def _check_field(field: Field, kind: str) -> None:
+    if field.kind is not Kind.AUTO:
+        _check_kind(f"field {field.name!r} ({field.kind})", field.column, kind, KINDS_THAT_FIT[field.kind])
+    elif kind in WITHOUT_JSON_FORM:
+        raise ConfigurationError(
+            f"column {field.column} for field {field.name!r} holds {kind}, which has no form in JSON; "
+            "cast it in the query"
+        )
+
+
+def _check_kind(use: str, column: str, kind: str, fitting: tuple[str, ...]) -> None:
+    if kind not in fitting:
+        raise ConfigurationError(
+            f"column {column} holds {kind}, but {use} needs {' or '.join(fitting)}; cast it in the query"
+        )

@@ -1,0 +1,144 @@
+"""The settings of a connection to one Iterable project."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from reverse_etl.errors import ConfigurationError
+
+
+class Region(StrEnum):
+    """The two data centres; a project and its keys belong to one of them."""
+
+    US = "us"
+    EU = "eu"
+
+
+# Source: support article "API Keys".
+HOSTS: Mapping[Region, str] = {
+    Region.US: "https://api.iterable.com",
+    Region.EU: "https://api.eu.iterable.com",
+}
+
+LONGEST_JWT_SECONDS = 31_536_000
+"""One year, the longest Iterable accepts. Source: support article "JWT-Enabled API Keys"."""
+
+
+@dataclass(frozen=True, slots=True)
+class IterableConnection:
+    """Key, place and pace. Times are in seconds.
+
+    `host` replaces the region's host, for the sandbox; plain http is taken for loopback addresses only.
+    `jwt_secret` switches JWT on; `rate_share` is the share of the published limits this project may use.
+    """
+
+    api_key: str = field(repr=False)
+    region: Region = Region.US
+    host: str = ""
+    jwt_secret: str = field(default="", repr=False)
+    jwt_lifetime: int = 3600
+    timeout: float = 10.0
+    requests_in_flight: int = 100
+    rate_share: float = 1.0
+    tries: int = 3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "api_key", _checked_key(self.api_key))
+        object.__setattr__(self, "region", _checked_region(self.region))
+        object.__setattr__(self, "host", _checked_host(self.host))
+        _check_range("jwt_lifetime", self.jwt_lifetime, 60, LONGEST_JWT_SECONDS, "seconds")
+        _check_range("timeout", self.timeout, 0.1, 600, "seconds")
+        _check_range("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
+        _check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
+        _check_range("tries", self.tries, 1, 10, "tries")
+
+    @property
+    def base_url(self) -> str:
+        """The URL that paths are appended to, without a slash at the end."""
+        return self.host or HOSTS[self.region]
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host is this machine."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @classmethod
+    def from_parts(cls, *, password: str | None, host: str | None, extra: Mapping[str, object]) -> IterableConnection:
+        """Return the connection that an Airflow connection describes; an unknown extra is refused."""
+        unknown = sorted(set(extra) - set(EXTRAS))
+        if unknown:
+            raise ConfigurationError(
+                f"the connection's extra holds {', '.join(unknown)}, expected only {', '.join(sorted(EXTRAS))}"
+            )
+        given = {name: _read_extra(name, value) for name, value in extra.items() if value not in (None, "")}
+        return cls(api_key=password or "", host=host or "", **given)  # type: ignore[arg-type] # _read_extra checks
+
+
+EXTRAS: Mapping[str, type] = {
+    "region": str,
+    "jwt_secret": str,
+    "jwt_lifetime": int,
+    "timeout": float,
+    "requests_in_flight": int,
+    "rate_share": float,
+    "tries": int,
+}
+
+
+def _read_extra(name: str, value: object) -> object:
+    """Return the value of an extra in its type; the form of the Airflow UI may save numbers as text."""
+    expected = EXTRAS[name]
+    try:
+        return expected(str(value))
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"the connection's extra {name} is not a {expected.__name__}") from None
+
+
+def _checked_key(key: str) -> str:
+    key = key.strip()
+    if not key:
+        raise ConfigurationError("the connection has no API key; put it in the password field")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("the API key holds characters that cannot stand in a header; copy it again")
+    return key
+
+
+def _checked_region(region: Region | str) -> Region:
+    try:
+        return Region(str(region).strip().lower())
+    except ValueError:
+        raise ConfigurationError(f"region is {region!r}, expected {' or '.join(Region)}") from None
+
+
+def _checked_host(host: str) -> str:
+    host = host.strip().rstrip("/")
+    if not host:
+        return ""
+    if "://" not in host:
+        host = f"https://{host}"
+    parts = urlsplit(host)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:
+        raise ConfigurationError("host is not of the form https://name or https://name:port")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ConfigurationError(
+            f"host {host} would send the key unencrypted; plain http is for loopback addresses, use https"
+        )
+    return host
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_range(name: str, value: float, lowest: float, highest: float, unit: str) -> None:
+    if not lowest <= value <= highest:
+        raise ConfigurationError(f"{name} is {value}, expected {lowest} to {highest} {unit}")

@@ -1,0 +1,111 @@
+"""The Airflow hook for Iterable: from a connection to a client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+
+from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.iterable.config import IterableDestination
+from reverse_etl.iterable.connection import IterableConnection
+
+if TYPE_CHECKING:
+    from reverse_etl.iterable.client import IterableClient
+    from reverse_etl.iterable.destination import IterableDelivery
+    from reverse_etl.sync import Sync
+
+
+class IterableHook(BaseHook):
+    """Connects to one Iterable project.
+
+    The connection is read when it is first used. `update_user` and `track_event` are for a call now and then; a task
+    with many rows uses `client()`, which keeps many requests in flight.
+    """
+
+    conn_name_attr = "iterable_conn_id"
+    default_conn_name = "iterable_default"
+    conn_type = "iterable"
+    hook_name = "Iterable"
+
+    def __init__(self, iterable_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.iterable_conn_id = iterable_conn_id
+
+    @cached_property
+    def connection(self) -> IterableConnection:
+        """The checked settings of the Airflow connection; raises ConfigurationError that names what is wrong."""
+        stored = self.get_connection(self.iterable_conn_id)
+        try:
+            connection = IterableConnection.from_parts(
+                password=stored.password, host=_host(stored), extra=stored.extra_dejson
+            )
+        except ConfigurationError as problem:
+            raise ConfigurationError(f"connection {self.iterable_conn_id}: {problem}") from None
+        for secret in filter(None, (connection.api_key, connection.jwt_secret)):
+            mask_secret(secret)
+        return connection
+
+    def client(self) -> IterableClient:
+        """Return an async client; open it with `async with`."""
+        from reverse_etl.iterable.client import IterableClient
+
+        return IterableClient(self.connection)
+
+    def get_conn(self) -> IterableClient:
+        """Return what client() returns; the name is Airflow's."""
+        return self.client()
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests one task keeps under way."""
+        return self.connection.requests_in_flight
+
+    @asynccontextmanager
+    async def destination(self, sync: Sync) -> AsyncIterator[IterableDelivery]:
+        """Open the destination of a sync for the delivery engine."""
+        from reverse_etl.iterable.destination import IterableDelivery
+
+        mapping = sync.destination
+        if not isinstance(mapping, IterableDestination):
+            raise ConfigurationError(f"sync {sync.name} is not for Iterable: {type(mapping).__name__}")
+        async with self.client() as client:
+            yield IterableDelivery(client, sync.name, sync.key, mapping)
+
+    def update_user(self, payload: Mapping[str, object]) -> Receipt:
+        """Create or update one user and wait for the answer; raises a DestinationError unless it was confirmed."""
+        return asyncio.run(self._send_one("update_user", payload))
+
+    def track_event(self, payload: Mapping[str, object]) -> Receipt:
+        """Track one event and wait for the answer; give it an `id`, so that a retry cannot store it twice."""
+        return asyncio.run(self._send_one("track_event", payload))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell a wrong key, a wrong region and an unreachable host apart; nothing is written."""
+        from reverse_etl.iterable.diagnosis import diagnose
+
+        try:
+            return asyncio.run(diagnose(self.connection))
+        except ConfigurationError as problem:
+            return False, str(problem)
+
+    async def _send_one(self, method: str, payload: Mapping[str, object]) -> Receipt:
+        async with self.client() as client:
+            receipt: Receipt = await getattr(client, method)(payload)
+            return receipt
+
+
+def _host(stored: object) -> str:
+    """Return the host with the port of its own field, which Airflow's form and URI notation split off."""
+    host = str(getattr(stored, "host", None) or "")
+    port = getattr(stored, "port", None)
+    scheme = getattr(stored, "schema", None)
+    if host and scheme in ("http", "https") and "://" not in host:
+        host = f"{scheme}://{host}"
+    return f"{host}:{port}" if host and port else host

@@ -1,0 +1,235 @@
+"""From the columns of a row to the fields of a payload, typed and dated as a destination needs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import orjson
+
+from reverse_etl.errors import ConfigurationError, InvalidRow
+
+LARGEST_INTEGER = 2**63 - 1
+
+
+class Kind(StrEnum):
+    """The type a field has in the payload; AUTO keeps that of the column."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATETIME = "datetime"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A payload field `name` filled from `column` (the same name unless given)."""
+
+    name: str
+    column: str = ""
+    kind: Kind = Kind.AUTO
+
+    def __post_init__(self) -> None:
+        check_name("Field.name", self.name)
+        object.__setattr__(self, "column", self.column or self.name)
+        object.__setattr__(self, "kind", _kind(self.kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A payload field with the same value for every row."""
+
+    name: str
+    value: str | int | float | bool
+
+    def __post_init__(self) -> None:
+        check_name("Constant.name", self.name)
+        if not isinstance(self.value, str | int | float | bool):
+            raise ConfigurationError(
+                f"Constant {self.name!r}: the value is a {type(self.value).__name__}, "
+                "expected text, a number or a boolean"
+            )
+        try:
+            _auto(self.value, datetime.isoformat)
+        except InvalidRow as problem:
+            raise ConfigurationError(f"Constant {self.name!r}: {problem.detail}") from None
+
+
+FieldLike = Field | Constant
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse an empty name or one with blanks around it, which an API would store as another name."""
+    if not isinstance(name, str) or not name or name != name.strip():
+        raise ConfigurationError(f"{what} is {name!r}, expected a name without blanks around it")
+
+
+def check_fields(where: str, fields: Sequence[FieldLike], reserved: Iterable[str]) -> None:
+    """Refuse fields named twice and names the destination keeps for itself."""
+    seen: set[str] = set()
+    for field in fields:
+        if not isinstance(field, Field | Constant):
+            raise ConfigurationError(f"{where} holds a {type(field).__name__}, expected Field(...) or Constant(...)")
+        if field.name in seen:
+            raise ConfigurationError(f"{where} names {field.name!r} twice")
+        if field.name in reserved:
+            raise ConfigurationError(f"{where} names {field.name!r}, which the destination keeps for itself")
+        seen.add(field.name)
+
+
+def columns_of(fields: Iterable[FieldLike]) -> tuple[str, ...]:
+    """Return the source columns that the fields read."""
+    return tuple(field.column for field in fields if isinstance(field, Field))
+
+
+class FieldRenderer:
+    """Renders fields of a row; `write_datetime` gives aware datetimes the destination's form.
+
+    `keep_nulls` sends NULL as null, otherwise the field is left out.
+    """
+
+    def __init__(
+        self, fields: Sequence[FieldLike], write_datetime: Callable[[datetime], str], *, keep_nulls: bool
+    ) -> None:
+        self._constants = {field.name: field.value for field in fields if isinstance(field, Constant)}
+        self._fields = [
+            (field.name, field.column, _converter(field.kind, write_datetime))
+            for field in fields
+            if isinstance(field, Field)
+        ]
+        self._keep_nulls = keep_nulls
+
+    def __call__(self, row: Mapping[str, object]) -> dict[str, object]:
+        """Return the payload fields; raise InvalidRow that names the field, never its value."""
+        payload: dict[str, object] = {}
+        for name, column, convert in self._fields:
+            value = row[column]
+            if value is None:
+                if self._keep_nulls:
+                    payload[name] = None
+                continue
+            try:
+                payload[name] = convert(value)
+            except InvalidRow as problem:
+                raise InvalidRow(problem.code, f"field {name!r}: {problem.detail}") from None
+        payload.update(self._constants)
+        return payload
+
+
+def _kind(kind: Kind | str) -> Kind:
+    try:
+        return Kind(kind)
+    except ValueError:
+        allowed = ", ".join(Kind)
+        raise ConfigurationError(f"Field.kind is {kind!r}, expected one of {allowed}") from None
+
+
+def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callable[[object], object]:
+    match kind:
+        case Kind.AUTO:
+            return lambda value: _auto(value, write_datetime)
+        case Kind.DATETIME:
+            return lambda value: write_datetime(aware(value))
+        case Kind.TEXT:
+            return as_text
+        case Kind.INTEGER:
+            return as_integer
+        case Kind.NUMBER:
+            return as_number
+        case Kind.BOOLEAN:
+            return as_boolean
+        case Kind.JSON:
+            return as_json
+
+
+def _auto(value: object, write_datetime: Callable[[datetime], str]) -> object:
+    match value:
+        case bool():
+            return value
+        case str():
+            return as_text(value)
+        case int():
+            return as_integer(value)
+        case float() | Decimal():
+            return as_number(value)
+        case datetime():
+            return write_datetime(aware(value))
+        case date():
+            return value.isoformat()
+        case _:
+            raise InvalidRow("unsupported_type", f"{_type(value)} has no form in JSON; cast it in SQL")
+
+
+def as_text(value: object) -> str:
+    """Return text, or a number written as text; half a surrogate pair is refused because UTF-8 cannot hold it."""
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise InvalidRow("not_text", f"expected text, not {_type(value)}")
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRow("not_unicode", "the text cannot be encoded as UTF-8") from None
+    return text
+
+
+def as_integer(value: object) -> int:
+    """Return a whole number that fits 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise InvalidRow("not_an_integer", f"expected a whole number, not {_type(value)}")
+    if not math.isfinite(value) or value != int(value):
+        raise InvalidRow("not_an_integer", "the number has a fraction or is not finite")
+    if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise InvalidRow("number_too_large", "the whole number does not fit 64 bits")
+    return int(value)
+
+
+def as_number(value: object) -> int | float:
+    """Return a finite number.
+
+    A DECIMAL without decimals stays whole and one with decimals is always fractional, because a platform fixes the
+    type of a field by the first value it sees.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise InvalidRow("not_a_number", f"expected a number, not {_type(value)}")
+    if not math.isfinite(value):
+        raise InvalidRow("not_finite", "NaN and infinity have no form in JSON")
+    if isinstance(value, float):
+        return value
+    if isinstance(value, Decimal) and value.as_tuple().exponent != 0:
+        return float(value)
+    return as_integer(value)
+
+
+def as_boolean(value: object) -> bool:
+    """Return a boolean; MySQL keeps them as TINYINT 0 and 1."""
+    if isinstance(value, bool | int) and value in (0, 1):
+        return bool(value)
+    raise InvalidRow("not_a_boolean", f"expected 0 or 1, not another {_type(value)}")
+
+
+def as_json(value: object) -> object:
+    """Return the value written in a JSON column."""
+    try:
+        return orjson.loads(as_text(value))
+    except orjson.JSONDecodeError:
+        raise InvalidRow("not_json", "the text is not JSON") from None
+
+
+def aware(value: object) -> datetime:
+    """Return an aware datetime; a naive one is refused because its zone would be a guess."""
+    if not isinstance(value, datetime):
+        raise InvalidRow("not_a_datetime", f"expected a date and time, not {_type(value)}")
+    if value.utcoffset() is None:
+        raise InvalidRow("naive_datetime", "the date and time has no time zone")
+    return value
+
+
+def _type(value: object) -> str:
+    return type(value).__name__

@@ -1,0 +1,69 @@
+"""The extract task: resolves the run's day and writes the query's rows as batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.mysql.hooks.mysql import MySqlHook
+
+from reverse_etl.operators.base import RUN_FACTS, SyncOperator, staging_folder
+from reverse_etl.run_day import RunDay, resolve_day
+
+
+class ExtractOperator(SyncOperator):
+    """Runs the sync's query with a server-side cursor and writes its rows as typed Parquet batches.
+
+    Returns the references of the batches, for mapping; pushes the facts of the run under the key `run`.
+    Reads the params `date`, `window_days`, `row_limit` and `batch_rows`.
+    """
+
+    def execute(self, context: Any) -> list[dict[str, Any]]:
+        """Extract; raises SourceError, ConfigurationError or StagingError."""
+        from reverse_etl.staging.batches import write_batches
+        from reverse_etl.staging.columns import arrow_schema
+        from reverse_etl.staging.kinds import column_kinds
+        from reverse_etl.staging.mysql_errors import source_errors
+        from reverse_etl.staging.source import stream_query
+
+        started = time.monotonic()
+        params = context["params"]
+        run_day = _run_day(context["dag_run"], params)
+        self.log.info("Day %s, window %s to %s (UTC)", run_day.day, run_day.window_start, run_day.window_end)
+        with source_errors("connecting to the database"):
+            connection = MySqlHook(self.sync.source_conn_id).get_conn()
+        with stream_query(connection, self.sync.sql(), run_day.sql_parameters()) as stream:
+            self.sync.check_columns(column_kinds(arrow_schema(stream.columns)))
+            batches = write_batches(
+                stream,
+                staging_folder(context),
+                batch_rows=params["batch_rows"],
+                row_limit=params["row_limit"],
+            )
+        rows = sum(batch.rows for batch in batches)
+        seconds = time.monotonic() - started
+        self.log.info("Read %s rows into %s batches in %.1f s", rows, len(batches), seconds)
+        context["ti"].xcom_push(
+            RUN_FACTS,
+            {
+                "day": run_day.day.isoformat(),
+                "window_start": run_day.window_start.isoformat(),
+                "window_end": run_day.window_end.isoformat(),
+                "stamp": run_day.stamp,
+                "read": rows,
+                "seconds": seconds,
+            },
+        )
+        return [batch.as_dict() for batch in batches]
+
+
+def _run_day(dag_run: Any, params: Mapping[str, Any]) -> RunDay:
+    day = resolve_day(
+        params["date"],
+        logical_date=dag_run.logical_date,
+        run_after=dag_run.run_after,
+        today=datetime.now(UTC).date(),
+    )
+    return RunDay(day, params["window_days"])

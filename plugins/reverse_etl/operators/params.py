@@ -1,0 +1,49 @@
+"""The params of a sync's DAG: the trigger form and its validation."""
+
+from __future__ import annotations
+
+from airflow.sdk import Param
+
+from reverse_etl.run_day import LONGEST_WINDOW_DAYS
+
+
+def sync_params(*, window_days: int = 7, batch_rows: int = 10_000) -> dict[str, Param]:
+    """Return the params the operators read, with these defaults."""
+    return {
+        "date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Date",
+            description="The UTC day to handle. Empty: the day that just ended.",
+        ),
+        "window_days": Param(
+            window_days,
+            type="integer",
+            minimum=1,
+            maximum=LONGEST_WINDOW_DAYS,
+            title="Window",
+            description="Days of source rows to look at, ending with the end of the day.",
+        ),
+        "row_limit": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Row limit",
+            description="For trying out: read at most this many rows. Empty: all.",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Read, check and render every row, but send nothing.",
+        ),
+        "batch_rows": Param(
+            batch_rows,
+            type="integer",
+            minimum=1,
+            maximum=1_000_000,
+            title="Batch size",
+            description="Rows of one batch, which is one deliver task. A result may have up to 1,000 batches.",
+        ),
+    }

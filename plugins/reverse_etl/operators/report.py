@@ -1,0 +1,156 @@
+"""The report task, the leaf of the DAG: writes the run's result and fails the run when something is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ObjectStoragePath, TriggerRule
+
+from reverse_etl.errors import RunFailed
+from reverse_etl.operators.base import (
+    DELIVERY,
+    RESULT,
+    RUN_FACTS,
+    SyncOperator,
+    hash_key,
+    output_file,
+)
+
+if TYPE_CHECKING:
+    from reverse_etl.delivery.outcomes import RowResult
+    from reverse_etl.delivery.report import BatchDelivery, Report
+    from reverse_etl.staging.batches import BatchRef
+
+NOT_DONE = ["failed", "upstream_failed"]
+
+
+class ReportOperator(SyncOperator):
+    """Writes `integration_results_<end of the run's day>.json` and `.parquet` and judges the run.
+
+    Runs whatever became of the tasks before it. Pushes totals, paths and problems under the key `result`, then raises
+    RunFailed if there is a problem.
+    """
+
+    def __init__(
+        self,
+        *,
+        extract_task_id: str = "extract",
+        export_task_id: str = "export_csv",
+        deliver_task_id: str = "deliver",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+        super().__init__(**kwargs)
+        self.extract_task_id = extract_task_id
+        self.export_task_id = export_task_id
+        self.deliver_task_id = deliver_task_id
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Report; raises RunFailed."""
+        from reverse_etl.staging.batches import BatchRef
+
+        ti = context["ti"]
+        facts = ti.xcom_pull(task_ids=self.extract_task_id, key=RUN_FACTS)
+        references = ti.xcom_pull(task_ids=self.extract_task_id)
+        if facts is None or references is None:
+            raise RunFailed("the extract task did not finish, so nothing was delivered; its log says why")
+        batches = [BatchRef.from_dict(reference) for reference in references]
+        deliveries = self._deliveries(ti, batches)
+        result = self._write(context, facts, batches, deliveries)
+        ti.xcom_push(RESULT, result)
+        self._log_summary(result)
+        if result["problems"]:
+            raise RunFailed("; ".join(result["problems"]))
+        return result
+
+    def _deliveries(self, ti: Any, batches: Sequence[BatchRef]) -> list[BatchDelivery | None]:
+        """Return what each batch's deliver task pushed; None where it ended without a word."""
+        from reverse_etl.delivery.report import BatchDelivery
+
+        if not batches:
+            return []
+        pushed = ti.xcom_pull(
+            task_ids=self.deliver_task_id, key=DELIVERY, map_indexes=[batch.index for batch in batches]
+        )
+        return [BatchDelivery(**values) if values else None for values in pushed]
+
+    def _write(
+        self,
+        context: Any,
+        facts: Mapping[str, Any],
+        batches: Sequence[BatchRef],
+        deliveries: Sequence[BatchDelivery | None],
+    ) -> dict[str, Any]:
+        from reverse_etl.delivery.report import Report, RunFacts
+
+        started = time.monotonic()
+        dry_run = context["params"]["dry_run"]
+        delivered_in = sum(delivery.seconds for delivery in deliveries if delivery)
+        report = Report(
+            RunFacts(
+                sync=self.sync.name,
+                day=facts["day"],
+                window_start=facts["window_start"],
+                window_end=facts["window_end"],
+                run_id=context["run_id"],
+                dry_run=dry_run,
+                read=facts["read"],
+                seconds={"extract": round(facts["seconds"], 3), "deliver": round(delivered_in, 3)},
+            ),
+            self.sync.failure_share,
+        )
+        self._add_problems(report, context["ti"], deliveries)
+        json, parquet = (
+            output_file(self.sync, "integration_results", facts["stamp"], suffix, dry_run=dry_run)
+            for suffix in ("json", "parquet")
+        )
+        report.write_parquet(self._results(batches, deliveries), parquet)
+        report.write_json(parquet, json)
+        return {
+            "day": facts["day"],
+            "dry_run": dry_run,
+            "totals": {"read": facts["read"], **report.totals.as_dict()},
+            "seconds": round(facts["seconds"] + delivered_in + time.monotonic() - started, 3),
+            "csv": context["ti"].xcom_pull(task_ids=self.export_task_id),
+            "json": str(json),
+            "parquet": str(parquet),
+            "problems": report.problems(),
+        }
+
+    def _add_problems(self, report: Report, ti: Any, deliveries: Sequence[BatchDelivery | None]) -> None:
+        for delivery in deliveries:
+            if delivery is not None and delivery.stopped:
+                report.add_problem(f"batch {delivery.index} stopped: {delivery.stopped}")
+        for task_id in (self.export_task_id, self.deliver_task_id):
+            count = ti.get_ti_count(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task_id], states=NOT_DONE)
+            if count:
+                report.add_problem(f"{count} {task_id} task(s) failed; their logs say why")
+
+    def _results(self, batches: Sequence[BatchRef], deliveries: Sequence[BatchDelivery | None]) -> Iterator[RowResult]:
+        from reverse_etl.delivery.results import read_results
+
+        for batch, delivery in zip(batches, deliveries, strict=True):
+            if delivery is None:
+                yield from self._without_result(batch)
+            else:
+                yield from read_results(ObjectStoragePath(delivery.results))
+
+    def _without_result(self, batch: BatchRef) -> Iterator[RowResult]:
+        """Yield `failed` for the rows of a batch whose task ended without telling what became of them."""
+        from reverse_etl.delivery.outcomes import Outcome, RowResult
+        from reverse_etl.redaction import key_of
+        from reverse_etl.staging.batches import read_rows
+
+        hashed = hash_key()
+        for chunk in read_rows(ObjectStoragePath(batch.path)):
+            for row in chunk:
+                yield RowResult(hashed(key_of(row, self.sync.key)), Outcome.FAILED, "no_result")
+
+    def _log_summary(self, result: Mapping[str, Any]) -> None:
+        mark = "DRY RUN, nothing was sent. " if result["dry_run"] else ""
+        counts = ", ".join(f"{name} {count}" for name, count in result["totals"].items())
+        self.log.info("%sDay %s: %s; %.1f s", mark, result["day"], counts, result["seconds"])
+        for name in ("csv", "json", "parquet"):
+            self.log.info("%s: %s", name, result[name])

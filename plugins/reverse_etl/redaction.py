@@ -1,0 +1,41 @@
+"""What may be logged or stored in place of an identifier.
+
+Rows are named by a keyed hash: the same row has the same hash in every run, and nobody without the hash key can
+find out whether a given person is behind it by hashing a list of e-mails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from reverse_etl.errors import ConfigurationError
+
+SHORTEST_SECRET = 16
+
+
+class KeyHasher:
+    """Turns the key of a row into 32 hexadecimal characters (BLAKE2b with a secret key, 128 bits)."""
+
+    def __init__(self, secret: str) -> None:
+        if len(secret) < SHORTEST_SECRET:
+            raise ConfigurationError(
+                f"the hash key has {len(secret)} characters, at least {SHORTEST_SECRET} are expected; "
+                "set AIRFLOW__REVERSE_ETL__HASH_KEY to a random text and keep it"
+            )
+        self._secret = hashlib.blake2b(secret.encode(), digest_size=32).digest()
+
+    def __call__(self, values: Iterable[object]) -> str:
+        """Return the hash of the key values, in their order."""
+        return hashlib.blake2b(join_key(values), key=self._secret, digest_size=16).hexdigest()
+
+
+def join_key(values: Iterable[object]) -> bytes:
+    """Return key values as bytes that no other values share: each with its length before it."""
+    texts = [b"" if value is None else str(value).encode("utf-8", "surrogatepass") for value in values]
+    return b"".join(b"%d:%s" % (len(text), text) for text in texts)
+
+
+def key_of(row: Mapping[str, object], columns: Iterable[str]) -> tuple[object, ...]:
+    """Return the key values of a row."""
+    return tuple(row[column] for column in columns)

@@ -1,0 +1,99 @@
+"""A sync: a named configuration of source query, key, mapping and destination. Bad ones are refused when built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from reverse_etl.errors import ConfigurationError
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class DestinationConfig(Protocol):
+    """What a sync needs to know of its destination: a frozen dataclass in the destination's own room."""
+
+    hook_class: ClassVar[str]
+    """Dotted path of the Airflow hook that sends for this destination."""
+
+    @property
+    def conn_id(self) -> str:
+        """The Airflow connection."""
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the source columns the mapping reads."""
+
+    def check_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Raise ConfigurationError when a column has a type the mapping cannot use.
+
+        `kinds` maps each column to integer, number, text, boolean, datetime, date, duration or binary.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Rows of `query` become calls to `destination`.
+
+    `name` is part of file names and of derived event ids: renaming a sync sends its events under new ids.
+    `query` is the path of a `.sql` file with `%(window_start)s` and `%(window_end)s` as bound parameters.
+    `key` are the columns that identify a row; `failure_share` is the share of read rows (0 to 1) that may end
+    invalid, rejected or failed before the report fails the run.
+    """
+
+    name: str
+    query: Path
+    key: tuple[str, ...]
+    destination: DestinationConfig
+    source_conn_id: str = "mysql_default"
+    failure_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"Sync.name is {self.name!r}, expected lower-case letters, digits and underscores (63 at most)"
+            )
+        if not Path(self.query).is_file():
+            raise ConfigurationError(f"Sync.query of {self.name}: there is no file {self.query}")
+        object.__setattr__(self, "query", Path(self.query))
+        object.__setattr__(self, "key", self._checked_key())
+        if not 0 <= self.failure_share <= 1:
+            raise ConfigurationError(f"Sync.failure_share of {self.name} is {self.failure_share}, expected 0 to 1")
+        if not isinstance(self.source_conn_id, str) or not self.source_conn_id:
+            raise ConfigurationError(f"Sync.source_conn_id of {self.name} is empty, expected a connection id")
+        if not hasattr(self.destination, "hook_class"):
+            raise ConfigurationError(
+                f"Sync.destination of {self.name} is a {type(self.destination).__name__}, "
+                "expected a destination such as IterableDestination(...)"
+            )
+
+    def _checked_key(self) -> tuple[str, ...]:
+        key = (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        if not key or not all(isinstance(column, str) and column for column in key):
+            raise ConfigurationError(f"Sync.key of {self.name} is {self.key!r}, expected one or more column names")
+        if len(set(key)) != len(key):
+            raise ConfigurationError(f"Sync.key of {self.name} names a column twice: {', '.join(key)}")
+        return key
+
+    def sql(self) -> str:
+        """Return the text of the query."""
+        return self.query.read_text(encoding="utf-8")
+
+    def check_columns(self, kinds: Mapping[str, str]) -> None:
+        """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""
+        missing = sorted(_missing(self.key, kinds) | _missing(self.destination.columns(), kinds))
+        if missing:
+            raise ConfigurationError(
+                f"{self.query.name} gives no column {', '.join(missing)}, which sync {self.name} needs; "
+                f"it gives {', '.join(kinds)}"
+            )
+        self.destination.check_kinds(kinds)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _missing(wanted: Iterable[str], kinds: Mapping[str, str]) -> set[str]:
+    return {column for column in wanted if column not in kinds}
