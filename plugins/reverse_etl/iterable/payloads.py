@@ -120,7 +120,7 @@ def check_email(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidRow("email_malformed", f"the e-mail is a {type(value).__name__}, expected text")
     try:
-        validate_email(value, check_deliverability=False, allow_smtputf8=True)
+        validate_email(value, check_deliverability=False, strict=True)
     except EmailNotValidError:
         raise InvalidRow("email_malformed", "the e-mail is not well-formed") from None
     return value

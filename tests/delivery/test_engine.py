@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from reverse_etl.delivery.destination import Call, RenderedRow
+from reverse_etl.delivery.engine import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A_ROW, DeliveryEngine
+from reverse_etl.delivery.outcomes import Outcome, Receipt, RowResult, add_up
+from reverse_etl.errors import (
+    AuthenticationRefused,
+    CallFailed,
+    CallRejected,
+    ConnectionFailed,
+    DestinationError,
+    DestinationUnavailable,
+    InvalidRow,
+    StagingError,
+    UserSuppressed,
+)
+from reverse_etl.redaction import KeyHasher
+
+HASH = KeyHasher("a secret of some length")
+Verdict = Callable[[str, int], DestinationError | None]
+
+
+class Platform:
+    """A destination in memory: two calls per row, and a verdict for each by call and row id."""
+
+    def __init__(self, verdict: Verdict = lambda call, row_id: None, *, pause: float = 0.0) -> None:
+        self.verdict = verdict
+        self.pause = pause
+        self.sent: list[tuple[str, int]] = []
+        self.in_flight: Counter[str] = Counter()
+        self.most_in_flight = 0
+        self.most_per_person: defaultdict[str, int] = defaultdict(int)
+
+    def render(self, row: Mapping[str, object]) -> RenderedRow:
+        if row.get("invalid"):
+            raise InvalidRow("email_malformed", "the e-mail is not well-formed")
+        identity = {"person": str(row["person"]), "id": str(row["id"])}
+        return RenderedRow(identity["person"], (Call("update", b"", identity), Call("event", b"", identity)))
+
+    async def send(self, call: Call) -> Receipt:
+        person, row_id = call.identity["person"], int(call.identity["id"])
+        self.in_flight[person] += 1
+        self.most_per_person[person] = max(self.most_per_person[person], self.in_flight[person])
+        self.most_in_flight = max(self.most_in_flight, self.in_flight.total())
+        await asyncio.sleep(self.pause)
+        self.in_flight[person] -= 1
+        self.sent.append((call.kind, row_id))
+        error = self.verdict(call.kind, row_id)
+        if error is not None:
+            raise error
+        return Receipt(200)
+
+
+def rows(count: int, **columns: Any) -> list[dict[str, object]]:
+    return [{"id": number, "person": f"p{number}", **columns} for number in range(count)]
+
+
+class Run:
+    """One delivery with everything it left behind."""
+
+    def __init__(self, platform: Platform, *, in_flight: int = 10, dry_run: bool = False) -> None:
+        self.results: list[RowResult] = []
+        self.platform = platform
+        self.engine = DeliveryEngine(
+            platform,
+            key=("id",),
+            hash_key=HASH,
+            in_flight=in_flight,
+            on_result=self.results.append,
+            dry_run=dry_run,
+        )
+
+    async def deliver(self, source: Iterable[Mapping[str, object]]) -> Run:
+        await self.engine.deliver(source)
+        return self
+
+    def by_id(self, row_id: int) -> RowResult:
+        return next(result for result in self.results if result.key == HASH((row_id,)))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: count for name, count in self.engine.totals.as_dict().items() if count}
+
+
+async def test_a_refused_account_stops_the_run_and_every_row_still_has_an_outcome() -> None:
+    run = Run(Platform(lambda call, row_id: AuthenticationRefused("no", status=401) if row_id == 3 else None))
+    with pytest.raises(AuthenticationRefused):
+        await run.deliver(rows(500))
+    assert add_up(500, run.engine.totals.as_dict())
+    assert len({result.key for result in run.results}) == 500
+    assert run.counts["failed"] >= 480
+    assert run.by_id(499).code == "not_sent"
+
+
+async def test_a_wrong_key_costs_one_request() -> None:
+    run = Run(Platform(lambda call, row_id: AuthenticationRefused("no", status=401)), in_flight=100)
+    with pytest.raises(AuthenticationRefused):
+        await run.deliver(rows(500))
+    assert run.platform.sent == [("update", 0)]
+
+
+async def test_a_host_that_never_answers_stops_the_batch_after_three_rows() -> None:
+    run = Run(Platform(lambda call, row_id: ConnectionFailed("no", code="timeout")), in_flight=100)
+    with pytest.raises(DestinationUnavailable, match="3 rows in a row failed"):
+        await run.deliver(rows(500))
+    assert len(run.platform.sent) == FAILED_BEFORE_FIRST_ANSWER
+    assert add_up(500, run.engine.totals.as_dict())
+
+
+async def test_a_platform_that_goes_down_later_stops_the_batch() -> None:
+    run = Run(Platform(lambda call, row_id: CallFailed("no", status=503) if row_id >= 100 else None))
+    with pytest.raises(DestinationUnavailable) as caught:
+        await run.deliver(rows(1000))
+    assert caught.value.retryable
+    assert run.counts["delivered"] == 100
+    assert FAILED_IN_A_ROW <= len(run.platform.sent) - 200 < FAILED_IN_A_ROW + 10
+    assert add_up(1000, run.engine.totals.as_dict())
+
+
+async def test_failures_with_successes_between_them_stop_nothing() -> None:
+    run = await Run(Platform(lambda call, row_id: CallFailed("no", status=503) if row_id % 2 else None)).deliver(
+        rows(1000)
+    )
+    assert run.counts == {"delivered": 500, "failed": 500}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (CallRejected("no", status=400, code="BadParams"), Outcome.REJECTED),
+        (UserSuppressed("no", status=409, code="ForgottenUserError"), Outcome.SUPPRESSED),
+        (CallFailed("no", status=503, code="http_503"), Outcome.FAILED),
+    ],
+)
+@pytest.mark.parametrize(("failing_call", "partial"), [("update", False), ("event", True)])
+async def test_one_rows_refusal_never_stops_the_others(
+    error: DestinationError, outcome: Outcome, failing_call: str, partial: bool
+) -> None:
+    platform = Platform(lambda call, row_id: error if (call, row_id) == (failing_call, 5) else None)
+    run = await Run(platform).deliver(rows(20))
+    assert run.counts == {"delivered": 19, outcome.value: 1}
+    result = run.by_id(5)
+    assert (result.outcome, result.code, result.is_partial) == (outcome, error.code, partial)
+    assert result.calls[-1].status == error.status
+
+
+async def test_an_event_is_not_sent_for_a_user_who_was_not_updated() -> None:
+    run = await Run(Platform(lambda call, row_id: CallRejected("no") if call == "update" else None)).deliver(rows(3))
+    assert {call for call, _ in run.platform.sent} == {"update"}
+
+
+async def test_an_invalid_row_sends_nothing_and_stops_nothing() -> None:
+    source = [*rows(3), {"id": 3, "person": "p3", "invalid": True}, {"id": None, "person": "p4"}]
+    run = await Run(Platform()).deliver(source)
+    assert run.counts == {"delivered": 3, "invalid": 2}
+    assert {result.code for result in run.results if result.outcome is Outcome.INVALID} == {
+        "email_malformed",
+        "key_missing",
+    }
+    assert len(run.platform.sent) == 6
+
+
+async def test_no_rows_are_no_calls() -> None:
+    run = await Run(Platform()).deliver([])
+    assert (run.counts, run.platform.sent) == ({}, [])
+
+
+async def test_many_rows_are_in_flight_and_never_more_than_allowed() -> None:
+    run = await Run(Platform(pause=0.002), in_flight=25).deliver(rows(200))
+    assert run.platform.most_in_flight == 25
+    assert run.counts == {"delivered": 200}
+
+
+async def test_rows_of_one_person_go_one_after_the_other_in_their_order() -> None:
+    source = [{"id": number, "person": f"p{number % 3}"} for number in range(60)]
+    run = await Run(Platform(pause=0.001)).deliver(source)
+    assert set(run.platform.most_per_person.values()) == {1}
+    for person in range(3):
+        mine = [row_id for call, row_id in run.platform.sent if call == "event" and row_id % 3 == person]
+        assert mine == sorted(mine)
+
+
+async def test_a_rows_calls_keep_their_order() -> None:
+    run = await Run(Platform(pause=0.001)).deliver(rows(50))
+    for number in range(50):
+        assert [call for call, row_id in run.platform.sent if row_id == number] == ["update", "event"]
+
+
+async def test_a_dry_run_sends_nothing_and_still_checks() -> None:
+    source = [*rows(3), {"id": 3, "person": "p3", "invalid": True}]
+    run = await Run(Platform(), dry_run=True).deliver(source)
+    assert run.counts == {"planned": 3, "invalid": 1}
+    assert run.platform.sent == []
+
+
+async def test_a_batch_that_cannot_be_read_further_raises_its_own_error() -> None:
+    def broken() -> Iterable[Mapping[str, object]]:
+        yield from rows(5)
+        raise StagingError("the batch is damaged")
+
+    with pytest.raises(StagingError, match="damaged"):
+        await Run(Platform()).deliver(broken())
+
+
+async def test_rows_are_read_only_as_fast_as_they_are_sent() -> None:
+    read = 0
+
+    def counting() -> Iterable[Mapping[str, object]]:
+        nonlocal read
+        for row in rows(1000):
+            read += 1
+            yield row
+
+    platform = Platform()
+    furthest = 0
+
+    def watch(call: str, row_id: int) -> None:
+        nonlocal furthest
+        furthest = max(furthest, read - len(platform.sent) // 2)
+
+    platform.verdict = watch
+    await Run(platform, in_flight=10).deliver(counting())
+    assert furthest <= 12

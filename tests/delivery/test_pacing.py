@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reverse_etl.delivery.pacing import Pacer
+from reverse_etl.errors import ConfigurationError
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def pacer(clock: Clock, per_second: float) -> Pacer:
+    return Pacer(per_second, clock=clock, sleep=clock.sleep)
+
+
+@pytest.mark.parametrize("rate", [0, -5])
+def test_a_rate_that_lets_nothing_through_is_refused(rate: float) -> None:
+    with pytest.raises(ConfigurationError, match="expected more than 0"):
+        Pacer(rate)
+
+
+async def test_requests_are_spaced_evenly(clock: Clock) -> None:
+    paced = pacer(clock, 10)
+    times = []
+    for _ in range(5):
+        await paced.take()
+        times.append(round(clock.now - 1000, 6))
+    assert times == [0, 0.1, 0.2, 0.3, 0.4]
+
+
+async def test_idle_time_is_not_saved_up_for_a_burst(clock: Clock) -> None:
+    paced = pacer(clock, 100)
+    clock.now += 60
+    for _ in range(101):
+        await paced.take()
+    assert clock.now - 1060 >= 0.97
+
+
+async def test_a_pause_holds_back_every_later_request(clock: Clock) -> None:
+    paced = pacer(clock, 10)
+    await paced.take()
+    paced.pause(3)
+    await paced.take()
+    assert clock.now - 1000 == pytest.approx(3)
+
+
+async def test_no_window_of_a_second_holds_more_than_the_rate_on_a_real_clock() -> None:
+    paced = Pacer(200)
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+
+    async def request() -> None:
+        await paced.take()
+        times.append(loop.time())
+
+    await asyncio.gather(*(request() for _ in range(250)))
+    times.sort()
+    # Lateness of the event loop may push a few wake-ups together; the limit itself leaves room for them.
+    assert times[-1] - times[0] >= 249 / 200 - 0.05

@@ -1,0 +1,46 @@
+"""The project's own rules: dependencies agree, DAG files stay light, one truth per fact."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("pyarrow", "aiohttp", "fastapi", "uvicorn", "sqlalchemy.orm", "email_validator", "jwt", "tenacity")
+
+
+def requirements(name: str) -> set[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+
+
+def test_the_packages_dependencies_are_those_of_requirements_txt() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    without_pytest = {line for line in requirements("requirements.txt") if not line.startswith("pytest")}
+    assert set(project["dependencies"]) == without_pytest
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    pinned = {line.split("==")[0].lower() for line in requirements("constraints.txt") if "==" in line}
+    direct = {
+        line.split("=")[0].split(">")[0].split("<")[0].strip().lower()
+        for name in ("requirements.txt", "requirements-dev.txt")
+        for line in requirements(name)
+    }
+    assert direct - pinned == set()
+
+
+@pytest.mark.parametrize("module", ["reverse_etl.sync", "reverse_etl.iterable.config", "reverse_etl.mapping"])
+def test_what_a_dag_file_imports_is_light(module: str) -> None:
+    check = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: path.stem)
+def test_modules_stay_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
