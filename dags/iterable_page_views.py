@@ -82,9 +82,7 @@ with DAG(
     extract = ExtractOperator(task_id="extract", sync=SYNC)
     export_csv = ExportCsvOperator(task_id="export_csv", sync=SYNC)
     # One deliver task at a time, over all runs: each one already uses the whole rate limit.
-    deliver = DeliverOperator.partial(task_id="deliver", sync=SYNC, max_active_tis_per_dag=1).expand(
-        batch=extract.output
-    )
+    deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=SYNC, max_active_tis_per_dag=1)
     report = ReportOperator(task_id="report", sync=SYNC)
 
     chain(extract, [export_csv, deliver], report)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import DestinationError
-from reverse_etl.operators.base import DELIVERY, SyncOperator, hash_key, staging_folder
+from reverse_etl.operators.base import DELIVERY, RETRY_POLICY, SyncOperator, hash_key, staging_folder
 
 if TYPE_CHECKING:
+    from airflow.sdk import XComArg
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+
     from reverse_etl.delivery.outcomes import RowResult, Totals
     from reverse_etl.staging.batches import BatchRef
     from reverse_etl.sync import Sync
@@ -31,9 +34,15 @@ class DeliverOperator(SyncOperator):
     template_fields = ("batch",)
 
     def __init__(self, *, batch: Mapping[str, Any], **kwargs: Any) -> None:
-        kwargs.setdefault("map_index_template", f"{{{{ {LABEL} }}}}")
         super().__init__(**kwargs)
         self.batch = batch
+
+    @classmethod
+    def over(cls, batches: XComArg, *, sync: Sync, **kwargs: Any) -> MappedOperator:
+        """Return the mapped task over the batches the extract task returns, each labelled with what became of it."""
+        kwargs.setdefault("map_index_template", f"{{{{ {LABEL} }}}}")
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        return cls.partial(sync=sync, **kwargs).expand(batch=batches)
 
     def execute(self, context: Any) -> None:
         """Deliver; raises AccountRefused or DestinationUnavailable when the batch had to stop."""
