@@ -1,0 +1,34 @@
+"""One private database server for the session, and an Airflow that lives and dies with it.
+
+The variables are set before anything imports Airflow, so that no test reads or writes the Airflow of whoever runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.database import PrivateServer
+
+ROOT = Path(__file__).parents[1]
+HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-")
+
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "ITERABLE_"))]:
+    del os.environ[name]
+os.environ |= {
+    "AIRFLOW_HOME": HOME.name,
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+    "AIRFLOW__REVERSE_ETL__HASH_KEY": "a hash key for the tests",
+}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
+    with PrivateServer(tmp_path_factory.mktemp("database")) as started:
+        yield started
