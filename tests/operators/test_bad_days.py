@@ -326,7 +326,8 @@ def test_a_database_gone_in_the_middle_of_the_extract_is_retried_and_nothing_is_
         with closing(server.connect("mysql")) as connection, connection.cursor() as cursor:
             while not stop.wait(0.02):
                 cursor.execute(
-                    "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(0.005)%' AND id <> CONNECTION_ID()"
+                    "SELECT id FROM information_schema.processlist"
+                    " WHERE info LIKE '%SLEEP(0.005)%' AND id <> CONNECTION_ID()"
                 )
                 if found := cursor.fetchone():
                     cursor.execute(f"KILL {found[0]}")
