@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pyarrow", "aiohttp", "fastapi", "uvicorn", "sqlalchemy.orm", "email_validator", "jwt", "tenacity")
@@ -25,9 +26,9 @@ def test_the_packages_dependencies_are_those_of_requirements_txt() -> None:
 
 
 def test_every_direct_dependency_is_pinned() -> None:
-    pinned = {line.split("==")[0].lower() for line in requirements("constraints.txt") if "==" in line}
+    pinned = {Requirement(line).name.lower() for line in requirements("constraints.txt") if "==" in line}
     direct = {
-        line.split("=")[0].split(">")[0].split("<")[0].strip().lower()
+        Requirement(line).name.lower()
         for name in ("requirements.txt", "requirements-dev.txt")
         for line in requirements(name)
     }

@@ -1,0 +1,80 @@
+-- 15 customers and 40 page views on 2026-01-12 and 2026-01-13, to try the example sync with.
+-- Loading it again restores these rows and leaves any others alone.
+-- All people are invented, and example.com and example.org belong to nobody.
+SET NAMES utf8mb4;
+SET time_zone = '+00:00';
+
+INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate, created_at, updated_at) VALUES
+    ( 1, 'zoe.martin@example.com',      'Zoë',      'Martin',   'pro',        TRUE,  '2024-03-04 09:15:00', '2025-11-02 08:00:00'),
+    ( 2, 'lukasz.nowak@example.org',    'Łukasz',   'Nowak',    'pro',        FALSE, '2024-05-21 13:40:00', '2025-12-15 10:30:00'),
+    ( 3, 'kenji.watanabe@example.com',  '健二',     '渡辺',     'pro',        TRUE,  '2024-06-11 01:05:00', '2025-12-28 02:45:00'),
+    ( 4, 'maria.garcia@example.org',    'María',    'García',   'pro',        FALSE, '2024-08-30 17:25:00', '2026-01-03 16:10:00'),
+    ( 5, 'olumide.adeyemi@example.com', 'Olúmídé',  'Adéyẹmí',  'pro',        TRUE,  '2024-10-02 11:50:00', '2026-01-05 12:20:00'),
+    ( 6, 'freya.jensen@example.org',    'Freya',    'Jensen',   'pro',        FALSE, '2024-12-19 08:35:00', '2025-10-09 09:05:00'),
+    ( 7, 'dmitri.ivanov@example.com',   'Дмитрий',  'Иванов',   'pro',        TRUE,  '2025-01-14 14:00:00', '2025-09-30 14:55:00'),
+    ( 8, 'aisha.khan@example.org',      'Aisha',    'Khan',     'basic',      TRUE,  '2025-02-08 06:10:00', '2025-12-01 07:15:00'),
+    ( 9, 'sean.oconnor@example.com',    'Seán',     'O''Connor', 'basic',     FALSE, '2025-03-17 19:45:00', '2025-08-22 20:30:00'),
+    (10, 'wei.li@example.org',          '伟',       '李',       'basic',      FALSE, '2025-04-25 03:20:00', '2025-11-11 04:40:00'),
+    (11, 'priya.sharma@example.com',    'Priya',    'Sharma',   'free',       FALSE, '2025-06-03 10:55:00', '2025-06-03 10:55:00'),
+    (12, 'joao.silva@example.org',      'João',     'Silva',    'free',       TRUE,  '2025-07-12 21:30:00', '2025-12-20 22:00:00'),
+    (13, 'noor.haddad@example.com',     'نور',      'حداد',     'free',       FALSE, '2025-09-01 05:05:00', '2025-09-01 05:05:00'),
+    (14, 'hannah.mueller@example.org',  'Hannah',   'Müller',   'enterprise', FALSE, '2023-11-27 15:15:00', '2025-12-09 15:45:00'),
+    (15, 'mateo.rossi@example.com',     'Mateo',    'Rossi',    'enterprise', FALSE, '2023-12-06 12:00:00', '2026-01-08 11:35:00')
+ON DUPLICATE KEY UPDATE
+    id = VALUES(id),
+    email = VALUES(email),
+    first_name = VALUES(first_name),
+    last_name = VALUES(last_name),
+    plan_type = VALUES(plan_type),
+    candidate = VALUES(candidate),
+    created_at = VALUES(created_at),
+    updated_at = VALUES(updated_at);
+
+INSERT INTO page_views (id, user_id, page, device, browser, location, event_time) VALUES
+    ( 1,  1, 'home',     'desktop', 'Firefox', 'Paris, FR',        '2026-01-12 08:02:11.250000'),
+    ( 2,  1, 'pricing',  'desktop', 'Firefox', 'Paris, FR',        '2026-01-12 08:04:37.500000'),
+    ( 3,  8, 'home',     'mobile',  'Chrome',  'Karachi, PK',      '2026-01-12 08:20:05.125000'),
+    ( 4,  8, 'pricing',  'mobile',  'Chrome',  'Karachi, PK',      '2026-01-12 08:21:40.875000'),
+    ( 5,  3, 'settings', 'tablet',  'Safari',  '大阪, JP',         '2026-01-12 09:10:00.000000'),
+    ( 6,  3, 'pricing',  'tablet',  'Safari',  '大阪, JP',         '2026-01-12 09:45:12.375000'),
+    ( 7,  6, 'home',     'desktop', 'Edge',    'Aarhus, DK',       '2026-01-12 10:00:00.000000'),
+    ( 8,  6, 'features', 'desktop', 'Edge',    'Aarhus, DK',       '2026-01-12 10:03:29.750000'),
+    ( 9, 14, 'settings', 'desktop', 'Chrome',  'München, DE',      '2026-01-12 11:15:48.000000'),
+    (10, 11, 'blog',     'mobile',  'Chrome',  'Pune, IN',         '2026-01-12 11:30:02.500000'),
+    (11,  2, 'home',     'mobile',  'Safari',  'Kraków, PL',       '2026-01-12 12:01:09.125000'),
+    (12,  2, 'settings', 'mobile',  'Safari',  'Kraków, PL',       '2026-01-12 12:05:55.625000'),
+    (13,  9, 'pricing',  'desktop', 'Firefox', 'Cork, IE',         '2026-01-12 13:40:21.000000'),
+    (14, 12, 'features', 'tablet',  'Chrome',  'São Paulo, BR',    '2026-01-12 14:22:33.250000'),
+    (15,  4, 'home',     'desktop', 'Chrome',  'Málaga, ES',       '2026-01-12 15:00:15.750000'),
+    (16,  4, 'blog',     'desktop', 'Chrome',  'Málaga, ES',       '2026-01-12 15:07:44.000000'),
+    (17, 15, 'pricing',  'desktop', 'Safari',  'Torino, IT',       '2026-01-12 16:18:00.500000'),
+    (18, 10, 'home',     'mobile',  'Chrome',  '成都, CN',         '2026-01-12 17:29:51.375000'),
+    (19,  5, 'features', 'mobile',  'Chrome',  'Ìbàdàn, NG',       '2026-01-12 20:12:07.000000'),
+    (20,  1, 'settings', 'mobile',  'Safari',  'Lyon, FR',         '2026-01-12 23:59:59.999999'),
+    (21,  4, 'pricing',  'mobile',  'Safari',  'Málaga, ES',       '2026-01-13 00:00:00.000000'),
+    (22, 13, 'home',     'mobile',  'Safari',  'Beirut, LB',       '2026-01-13 06:14:26.125000'),
+    (23, 13, 'pricing',  'mobile',  'Safari',  'Beirut, LB',       '2026-01-13 06:16:58.750000'),
+    (24,  6, 'blog',     'mobile',  'Safari',  'Aarhus, DK',       '2026-01-13 07:33:41.000000'),
+    (25,  2, 'features', 'desktop', 'Edge',    'Kraków, PL',       '2026-01-13 08:08:08.500000'),
+    (26,  2, 'settings', 'desktop', 'Edge',    'Kraków, PL',       '2026-01-13 08:30:00.000000'),
+    (27,  2, 'pricing',  'desktop', 'Edge',    'Kraków, PL',       '2026-01-13 08:30:00.000000'),
+    (28, 14, 'pricing',  'desktop', 'Chrome',  'München, DE',      '2026-01-13 09:05:17.625000'),
+    (29, 11, 'home',     'desktop', 'Firefox', 'Pune, IN',         '2026-01-13 09:50:39.250000'),
+    (30,  5, 'home',     'tablet',  'Chrome',  'Ìbàdàn, NG',       '2026-01-13 10:11:12.000000'),
+    (31,  5, 'pricing',  'tablet',  'Chrome',  'Ìbàdàn, NG',       '2026-01-13 10:15:46.875000'),
+    (32,  8, 'settings', 'mobile',  'Chrome',  'Karachi, PK',      '2026-01-13 11:42:03.500000'),
+    (33,  3, 'home',     'desktop', 'Chrome',  '大阪, JP',         '2026-01-13 12:25:30.125000'),
+    (34,  3, 'blog',     'desktop', 'Chrome',  '大阪, JP',         '2026-01-13 12:31:19.000000'),
+    (35,  9, 'features', 'mobile',  'Chrome',  'Cork, IE',         '2026-01-13 14:00:54.375000'),
+    (36, 12, 'pricing',  'mobile',  'Chrome',  'São Paulo, BR',    '2026-01-13 15:37:28.750000'),
+    (37,  1, 'pricing',  'desktop', 'Firefox', 'Paris, FR',        '2026-01-13 16:45:00.500000'),
+    (38, 15, 'settings', 'tablet',  'Safari',  'Torino, IT',       '2026-01-13 18:09:10.000000'),
+    (39,  5, 'settings', 'mobile',  'Chrome',  'Ìbàdàn, NG',       '2026-01-13 21:21:21.250000'),
+    (40, 10, 'blog',     'desktop', 'Edge',    '成都, CN',         '2026-01-13 23:48:36.625000')
+ON DUPLICATE KEY UPDATE
+    user_id = VALUES(user_id),
+    page = VALUES(page),
+    device = VALUES(device),
+    browser = VALUES(browser),
+    location = VALUES(location),
+    event_time = VALUES(event_time);
