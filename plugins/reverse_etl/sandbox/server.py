@@ -1,0 +1,156 @@
+"""The server: lets faults, the API and the latency have their turn at each request, and sends the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import traceback
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import FastAPI
+
+from reverse_etl.sandbox.admin import create_admin
+from reverse_etl.sandbox.connection import (
+    ClientGoneError,
+    Receive,
+    Scope,
+    Send,
+    cut,
+    read_body,
+    send_answer,
+    until_client_leaves,
+)
+from reverse_etl.sandbox.core import Sandbox
+from reverse_etl.sandbox.exchange import Answer, Request, html_answer
+from reverse_etl.sandbox.faults import FaultRule
+from reverse_etl.sandbox.iterable.routes import Endpoint
+
+log = logging.getLogger("reverse_etl.sandbox")
+
+UNKNOWN_PATH: Final = "unknown path"
+_SHORT_PAUSE: Final = 0.5
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request on its way: `endpoint` is None for an unknown path, `people` whom it is about."""
+
+    endpoint: Endpoint | None
+    request: Request
+    people: tuple[str, ...]
+    scope: Scope
+    receive: Receive
+    send: Send
+
+    @property
+    def name(self) -> str:
+        return UNKNOWN_PATH if self.endpoint is None else self.endpoint.name
+
+
+class SandboxApp:
+    """The ASGI application: API paths go the short way, `/sandbox` to the admin application, the rest is unknown."""
+
+    def __init__(self, sandbox: Sandbox, admin_token: str | None = None) -> None:
+        self._sandbox = sandbox
+        self._admin: FastAPI = create_admin(sandbox, admin_token)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End all delays and hanging requests."""
+        self._stopping.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        path: str = scope["path"]
+        if path.startswith(self._sandbox.iterable.prefix):
+            with contextlib.suppress(ClientGoneError):
+                await self._api(scope, receive, send)
+        elif path.startswith("/sandbox/"):
+            await self._admin(scope, receive, send)
+        else:
+            await send_answer(send, _page_not_found())
+
+    async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        api, stats = self._sandbox.iterable, self._sandbox.stats
+        body = await read_body(receive, self._sandbox.settings.max_body_bytes)
+        route = api.resolve(scope["method"], scope["raw_path"].decode("latin-1"))
+        endpoint, argument = route if route is not None else (None, "")
+        request = Request(scope, argument, body or b"")
+        call = _Call(endpoint, request, api.people(request), scope, receive, send)
+        verdict = "failed"
+        stats.begin(call.name, call.people)
+        try:
+            verdict = await self._exchange(call, too_large=body is None)
+        finally:
+            stats.end(call.name, call.people, verdict)
+
+    async def _exchange(self, call: _Call, *, too_large: bool) -> str:
+        """Answer the call, or not; return what became of it for the counts."""
+        faults = self._sandbox.faults
+        rule = faults.choose(call.request.path, call.people) if faults else None
+        if rule is not None:
+            return await self._play(rule, call)
+        answer = self._sandbox.iterable.too_large() if too_large else self._answer(call)
+        return await self._send_later(call, answer)
+
+    def _answer(self, call: _Call) -> Answer:
+        if call.endpoint is None:
+            return _page_not_found()
+        try:
+            return self._sandbox.iterable.answer(call.endpoint, call.request)
+        except Exception as error:
+            # The text of an unforeseen error may hold personal data: its type and place must do.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(  # noqa: TRY400 - exception() would log that text
+                "%s failed: %s at %s line %s", call.name, type(error).__name__, place.filename, place.lineno
+            )
+            return self._sandbox.iterable.broken()
+
+    async def _send_later(self, call: _Call, answer: Answer) -> str:
+        """Send the answer after the latency."""
+        latency = self._sandbox.settings.latency_ms
+        if latency:
+            await self._pause(latency / 1000)
+        await send_answer(call.send, answer)
+        return str(answer.status)
+
+    async def _play(self, rule: FaultRule, call: _Call) -> str:
+        """Let a fault rule have its way with the call."""
+        if rule.delay_seconds and rule.kind != "hang":
+            await self._pause(rule.delay_seconds)
+        if rule.kind == "delay":
+            return await self._send_later(call, self._answer(call))
+        if rule.applies_the_change:
+            self._answer(call)
+        if rule.kind in ("status", "html", "garbage"):
+            sent = await self._send_later(call, rule.answer())
+            return "garbage" if rule.kind == "garbage" else sent
+        if rule.kind == "hang":
+            await self._hang(call, rule.delay_seconds)
+        await cut(call.scope, call.receive)
+        return rule.kind
+
+    async def _hang(self, call: _Call, seconds: float | None) -> None:
+        """Wait until the client leaves, the time is over, or the server stops."""
+        ends = [
+            asyncio.ensure_future(until_client_leaves(call.receive)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; a long wait ends when the server stops."""
+        if seconds <= _SHORT_PAUSE:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+
+def _page_not_found() -> Answer:
+    return html_answer(404, "Page not found")
