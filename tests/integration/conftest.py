@@ -17,8 +17,9 @@ import pytest
 import requests
 
 from devstack.airflow_env import airflow_environment
-from devstack.database import PrivateServer, free_port
+from devstack.database import PrivateServer
 from devstack.layout import Layout
+from devstack.ports import free_port
 from devstack.sandbox import Sandbox
 from devstack.settings import machine_secrets
 from tests.conftest import ROOT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.types as types
+from pyarrow import types
 
 # In this order: a test further up wins.
 _TESTS = (

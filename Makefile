@@ -1,0 +1,61 @@
+# Every target works in a fresh clone: devstack/bootstrap.sh installs what is missing first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+DATE ?= 2026-01-13
+PORT ?= 8080
+PYTHON_BIN := .venv/bin/python
+export PYTHON
+
+.PHONY: help run up down test check integration format bench screenshots lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-20s %s\n", $$1, $$2 }'
+
+run: ## Run the job for one day and show the result (DATE=2026-01-13)
+	@devstack/bootstrap.sh --date '$(DATE)'
+	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)'
+
+up: ## Start Airflow with its UI, the database and the sandbox in the background (PORT=8080)
+	@devstack/bootstrap.sh
+	@$(PYTHON_BIN) -m devstack.up --port '$(PORT)'
+
+down: ## Stop what make up started
+	@if [[ -x $(PYTHON_BIN) ]]; then $(PYTHON_BIN) -m devstack.down; else echo "Nothing of this folder is running."; fi
+
+test: check integration ## Run check and the integration tests
+
+check: ## Lint, formatting, types and the fast tests; under a minute
+	@devstack/bootstrap.sh --dev
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@$(PYTHON_BIN) -m pytest -q -m 'not integration'
+
+integration:
+	@devstack/bootstrap.sh --dev
+	@$(PYTHON_BIN) -m pytest -q -m integration
+
+format: ## Format the code and mend what the linter can
+	@devstack/bootstrap.sh --dev
+	@.venv/bin/ruff check --fix-only .
+	@.venv/bin/ruff format .
+
+bench: ## Measure against a plain script and an operator per row
+	@devstack/bootstrap.sh --dev
+	@$(PYTHON_BIN) -m benchmarks
+
+screenshots: ## Take the pictures of the README in a real browser
+	@devstack/bootstrap.sh --dev
+	@$(PYTHON_BIN) -m devstack.screenshots
+
+lock: ## Pin every package again in constraints.txt
+	@devstack/bootstrap.sh --dev
+	@PATH="$$PATH:.local/uv/bin" uv pip compile --universal --python-version 3.11 \
+		requirements.txt requirements-dev.txt -o constraints.txt --no-header
+
+clean: ## Stop everything and remove .venv and .local, with the data in it
+	@if [[ -x $(PYTHON_BIN) ]]; then $(PYTHON_BIN) -m devstack.down; fi
+	@rm -rf .venv .local

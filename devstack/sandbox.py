@@ -1,0 +1,98 @@
+"""The sandbox of the destination's API as a background process."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from devstack import processes
+from devstack.errors import DevstackError
+
+API_KEY = "sandbox-server-key"
+READY_LINE = re.compile(r"^sandbox ready on (http://127\.0\.0\.1:\d+)\s*$", re.MULTILINE)
+STARTS_WITHIN_SECONDS = 60.0
+
+
+class Sandbox:
+    """`python -m reverse_etl.sandbox`, its state kept in `<folder>/sandbox.json`, its log in `<folder>/logs`.
+
+    A sandbox that already runs for the folder is used and left running.
+    """
+
+    def __init__(self, folder: Path, *, env: Mapping[str, str] | None = None, outlive: bool = False) -> None:
+        self.started_here = False
+        self.log = folder / "logs" / "sandbox.log"
+        self._state = folder / "sandbox.json"
+        self._record = folder / "sandbox-process.json"
+        self._env = env
+        self._outlive = outlive
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the running sandbox answers; empty when none runs."""
+        running = processes.recall(self._record)
+        return "" if running is None else str(running[1]["url"])
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a sandbox runs for the folder."""
+        return processes.recall(self._record) is not None
+
+    def start(self) -> None:
+        """Start the sandbox, or join the one that runs, and wait until it is ready."""
+        if self.is_running:
+            return
+        command: list[str | Path] = [sys.executable, "-m", "reverse_etl.sandbox", "--port", "0", "--state", self._state]
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_bytes(b"")
+        child = processes.launch(command, log=self.log, env=self._env, outlive=self._outlive)
+        self._child = child
+        self.started_here = True
+        process = processes.ProcessId.of(child.pid)
+        if process is not None:
+            processes.record(self._record, process, url="")
+        ready = processes.wait_until(lambda: bool(self._ready_url()) or child.poll() is not None, STARTS_WITHIN_SECONDS)
+        url = self._ready_url()
+        if process is None or not ready or not url:
+            self.stop()
+            raise DevstackError(f"The sandbox did not start. {_last_line(self.log)} (log: {self.log})")
+        processes.record(self._record, process, url=url)
+
+    def stop(self) -> None:
+        """End the sandbox of the folder, whoever started it; do nothing when none runs."""
+        running = processes.recall(self._record)
+        if running is not None:
+            processes.stop(running[0])
+        if self._child is not None:
+            self._child.poll()
+            self._child = None
+        self.started_here = False
+
+    def airflow_connection(self) -> dict[str, object]:
+        """Return the connection in Airflow's JSON form."""
+        return {"conn_type": "iterable", "host": self.url, "password": API_KEY}
+
+    def stats(self) -> dict[str, int]:
+        """Return how many users and events it holds; empty when it does not answer."""
+        try:
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with direct.open(f"{self.url}/sandbox/stats", timeout=10) as answer:
+                stats: dict[str, int] = json.load(answer)
+        except (OSError, ValueError):
+            return {}
+        return stats
+
+    def _ready_url(self) -> str:
+        match = READY_LINE.search(self.log.read_text(encoding="utf-8", errors="replace"))
+        return match[1] if match else ""
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"Its last words: {lines[-1]}" if lines else "It wrote nothing."

@@ -1,0 +1,112 @@
+"""The pure parts of the benchmarks: how runs become lines, lines become verdicts, and what is measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.parts import QUICK, Plan
+
+ROOT = Path(__file__).parents[2]
+
+
+def speed_result(contender: str, rate: float, *, throttled: int = 0, lost: int = 0) -> dict[str, Any]:
+    seen = {"throttled": throttled, "max_in_flight": 100}
+    return {"contender": contender, "rows": 50, "rows_per_second": rate, "lost": lost, "sandbox": seen}
+
+
+def memory_result(rows: int, peak: float, *, lost: int = 0) -> dict[str, Any]:
+    seconds = {"extract": 1.0, "export_csv": 0.5, "deliver": 60.0}
+    return {
+        "contender": "steps",
+        "rows": rows,
+        "rows_per_second": 900.0,
+        "peak_mib": peak,
+        "sampled_peak_mib": peak - 1,
+        "step_seconds": seconds,
+        "lost": lost,
+    }
+
+
+def missed(verdicts: list[tuple[bool, str]]) -> list[str]:
+    return [text for reached, text in verdicts if not reached]
+
+
+def test_a_line_has_the_median_and_the_spread_of_the_runs_and_their_worst_counts() -> None:
+    results = [
+        speed_result("ours", 480.0),
+        speed_result("script", 9.0),
+        speed_result("ours", 500.0, throttled=2, lost=1),
+        speed_result("ours", 470.0, lost=-3),
+    ]
+    ours, script = report.summarise(results)
+    assert (ours["median"], ours["slowest"], ours["fastest"], ours["runs"]) == (480.0, 470.0, 500.0, 3)
+    assert (ours["throttled"], ours["lost"]) == (2, -3)
+    assert (script["contender"], script["median"]) == ("script", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("results", "complaint"),
+    [
+        ([speed_result("ours", 399.9), speed_result("script", 10.0)], "39.99 times"),
+        ([speed_result("ours", 450.0, throttled=1), speed_result("script", 10.0)], "429"),
+        ([speed_result("ours", 450.0, lost=7), speed_result("script", 10.0)], "ours: 7 calls of 100"),
+        ([speed_result("ours", 450.0), speed_result("script", 10.0, lost=-1)], "script: -1 calls of 100"),
+    ],
+    ids=["too slow", "throttled", "lost", "sent twice"],
+)
+def test_a_missed_goal_of_speed_is_told_with_its_number(results: list[dict[str, Any]], complaint: str) -> None:
+    (text,) = missed(report.speed_verdicts(report.summarise(results), ours="ours", script="script"))
+    assert complaint in text
+
+
+def test_forty_times_the_script_without_a_429_reaches_the_goals() -> None:
+    lines = report.summarise([speed_result("ours", 400.0), speed_result("script", 10.0)])
+    assert missed(report.speed_verdicts(lines, ours="ours", script="script")) == []
+
+
+@pytest.mark.parametrize(("peak", "complaints"), [(150.0, 0), (150.2, 1)])
+def test_memory_may_grow_by_half(peak: float, complaints: int) -> None:
+    verdicts = report.memory_verdicts([memory_result(10_000, 100.0), memory_result(1_000_000, peak)])
+    assert len(missed(verdicts)) == complaints
+
+
+def test_a_memory_run_that_lost_calls_is_told() -> None:
+    verdicts = report.memory_verdicts([memory_result(10, 100.0), memory_result(20, 100.0, lost=40)])
+    assert missed(verdicts) == ["steps: 40 calls of 40 are missing in the sandbox"]
+
+
+def test_a_table_is_aligned_and_compares_with_the_named_contender() -> None:
+    lines = report.summarise([speed_result("script", 10.0), speed_result("ours", 456.789)])
+    header, script, ours = report.speed_table(lines, compared_with="script").splitlines()
+    assert len(header) == len(script) == len(ours)
+    assert script.split()[2:6] == ["10.00", "10.00", "10.00", "1.00"]
+    assert ours.split()[2:6] == ["456.79", "456.79", "456.79", "45.68"]
+
+
+def test_the_memory_table_has_every_step() -> None:
+    row = report.memory_table([memory_result(1_000_000, 150.25)]).splitlines()[1]
+    assert row.split() == ["1,000,000", "150.2", "149.2", "1.0", "0.5", "60.0", "900.0", "0"]
+
+
+def test_the_time_told_beforehand_is_that_of_the_chosen_parts() -> None:
+    plan = Plan()
+    assert plan.seconds(["speed", "memory"]) == plan.seconds(["speed"]) + plan.seconds(["memory"])
+    assert 0 < QUICK.seconds(["speed"]) < plan.seconds(["speed"])
+
+
+def test_what_is_measured_is_the_mapping_of_the_dag(tmp_path: Path) -> None:
+    code = (
+        "from iterable_page_views import SYNC; from benchmarks.sync import DESTINATION; "
+        "print(SYNC.destination == DESTINATION)"
+    )
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "dags"), str(ROOT / "plugins")])
+    environ = {"PATH": os.defpath, "PYTHONPATH": paths, "AIRFLOW_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    answer = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "True"
