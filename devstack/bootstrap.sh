@@ -115,7 +115,7 @@ database_packages() {
     esac
 }
 
-has_c_headers() { printf '#include <stdio.h>\n' | gcc -E - >/dev/null 2>&1; }
+has_c_headers() { gcc -E - <<<'#include <stdio.h>' >/dev/null 2>&1; }
 has_mysql_headers() {
     pkg-config --exists mysqlclient 2>/dev/null || pkg-config --exists mariadb 2>/dev/null ||
         pkg-config --exists libmariadb 2>/dev/null
