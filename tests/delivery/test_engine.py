@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from reverse_etl.delivery.destination import Call, RenderedRow
-from reverse_etl.delivery.engine import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A_ROW, DeliveryEngine
+from reverse_etl.delivery.breaker import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A_ROW
+from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.engine import PACKS_AHEAD, DeliveryEngine
 from reverse_etl.delivery.outcomes import Outcome, Receipt, RowResult, add_up
 from reverse_etl.errors import (
+    AccountRefused,
     AuthenticationRefused,
     CallFailed,
     CallRejected,
@@ -24,38 +26,56 @@ from reverse_etl.errors import (
 from reverse_etl.redaction import KeyHasher
 
 HASH = KeyHasher("a secret of some length")
-Verdict = Callable[[str, int], DestinationError | None]
+Judge = Callable[[str, int], DestinationError | None]
 
 
 class Platform:
-    """A destination in memory: two calls per row, and a verdict for each by call and row id."""
+    """A destination in memory: two calls per row, packed as told, and a verdict for each by call and row id."""
 
-    def __init__(self, verdict: Verdict = lambda call, row_id: None, *, pause: float = 0.0) -> None:
-        self.verdict = verdict
+    def __init__(
+        self, judge: Judge = lambda call, row_id: None, *, pause: float = 0.0, in_flight: int = 10, pack: int = 1
+    ) -> None:
+        self.judge = judge
         self.pause = pause
-        self.sent: list[tuple[str, int]] = []
+        self.pack = pack
+        self.requests_in_flight = in_flight
+        self.requests: list[list[tuple[str, int]]] = []
         self.in_flight: Counter[str] = Counter()
-        self.most_in_flight = 0
+        self.under_way = 0
+        self.most_under_way = 0
         self.most_per_person: defaultdict[str, int] = defaultdict(int)
+
+    @property
+    def sent(self) -> list[tuple[str, int]]:
+        return [call for request in self.requests for call in request]
 
     def render(self, row: Mapping[str, object]) -> RenderedRow:
         if row.get("invalid"):
             raise InvalidRow("email_malformed", "the e-mail is not well-formed")
         identity = {"person": str(row["person"]), "id": str(row["id"])}
-        return RenderedRow(identity["person"], (Call("update", b"", identity), Call("event", b"", identity)))
+        return RenderedRow(identity["person"], (Call("update", b"0123456789", identity), Call("event", b"", identity)))
 
-    async def send(self, call: Call) -> Receipt:
-        person, row_id = call.identity["person"], int(call.identity["id"])
-        self.in_flight[person] += 1
-        self.most_per_person[person] = max(self.most_per_person[person], self.in_flight[person])
-        self.most_in_flight = max(self.most_in_flight, self.in_flight.total())
+    def pack_limit(self, kind: str) -> PackLimit:
+        return PackLimit(self.pack, 1000)
+
+    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+        assert len({call.kind for call in calls}) == 1
+        assert 1 <= len(calls) <= self.pack
+        people = [call.identity["person"] for call in calls]
+        self.in_flight.update(people)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        for person in people:
+            self.most_per_person[person] = max(self.most_per_person[person], self.in_flight[person])
         await asyncio.sleep(self.pause)
-        self.in_flight[person] -= 1
-        self.sent.append((call.kind, row_id))
-        error = self.verdict(call.kind, row_id)
-        if error is not None:
-            raise error
-        return Receipt(200)
+        self.in_flight.subtract(people)
+        self.under_way -= 1
+        self.requests.append([(call.kind, int(call.identity["id"])) for call in calls])
+        verdicts = [self.judge(*call) or Receipt(200) for call in self.requests[-1]]
+        for verdict in verdicts:
+            if isinstance(verdict, AccountRefused):
+                raise verdict
+        return verdicts
 
 
 def rows(count: int, **columns: Any) -> list[dict[str, object]]:
@@ -65,14 +85,13 @@ def rows(count: int, **columns: Any) -> list[dict[str, object]]:
 class Run:
     """One delivery with everything it left behind."""
 
-    def __init__(self, platform: Platform, *, in_flight: int = 10, dry_run: bool = False) -> None:
+    def __init__(self, platform: Platform, *, dry_run: bool = False) -> None:
         self.results: list[RowResult] = []
         self.platform = platform
         self.engine = DeliveryEngine(
             platform,
             key=("id",),
             hash_key=HASH,
-            in_flight=in_flight,
             on_result=self.results.append,
             dry_run=dry_run,
         )
@@ -100,15 +119,15 @@ async def test_a_refused_account_stops_the_run_and_every_row_still_has_an_outcom
 
 
 async def test_a_wrong_key_costs_one_request() -> None:
-    run = Run(Platform(lambda call, row_id: AuthenticationRefused("no", status=401)), in_flight=100)
+    run = Run(Platform(lambda call, row_id: AuthenticationRefused("no", status=401), in_flight=100))
     with pytest.raises(AuthenticationRefused):
         await run.deliver(rows(500))
     assert run.platform.sent == [("update", 0)]
 
 
 async def test_a_host_that_never_answers_stops_the_batch_after_three_rows() -> None:
-    run = Run(Platform(lambda call, row_id: ConnectionFailed("no", code="timeout")), in_flight=100)
-    with pytest.raises(DestinationUnavailable, match="3 rows in a row failed"):
+    run = Run(Platform(lambda call, row_id: ConnectionFailed("no", code="timeout"), in_flight=100))
+    with pytest.raises(DestinationUnavailable, match="3 requests in a row failed"):
         await run.deliver(rows(500))
     assert len(run.platform.sent) == FAILED_BEFORE_FIRST_ANSWER
     assert add_up(500, run.engine.totals.as_dict())
@@ -173,8 +192,8 @@ async def test_no_rows_are_no_calls() -> None:
 
 
 async def test_many_rows_are_in_flight_and_never_more_than_allowed() -> None:
-    run = await Run(Platform(pause=0.002), in_flight=25).deliver(rows(200))
-    assert run.platform.most_in_flight == 25
+    run = await Run(Platform(pause=0.002, in_flight=25)).deliver(rows(200))
+    assert run.platform.most_under_way == 25
     assert run.counts == {"delivered": 200}
 
 
@@ -225,6 +244,61 @@ async def test_rows_are_read_only_as_fast_as_they_are_sent() -> None:
         nonlocal furthest
         furthest = max(furthest, read - len(platform.sent) // 2)
 
-    platform.verdict = watch
-    await Run(platform, in_flight=10).deliver(counting())
-    assert furthest <= 12
+    platform.judge = watch
+    await Run(platform).deliver(counting())
+    assert furthest <= platform.requests_in_flight * PACKS_AHEAD + 1
+
+
+# --- Packs -----------------------------------------------------------------------------------------------------
+
+
+async def test_calls_go_in_full_packs_and_the_rest_in_one_more() -> None:
+    run = await Run(Platform(pack=100)).deliver(rows(250))
+    assert sorted((request[0][0], len(request)) for request in run.platform.requests) == [
+        ("event", 50),
+        ("event", 100),
+        ("event", 100),
+        ("update", 50),
+        ("update", 100),
+        ("update", 100),
+    ]
+    assert run.counts == {"delivered": 250}
+
+
+async def test_a_pack_never_has_more_bytes_than_allowed() -> None:
+    run = await Run(Platform(pack=1000)).deliver(rows(250))
+    assert max(len(request) for request in run.platform.requests if request[0][0] == "update") == 100
+
+
+async def test_a_pack_never_holds_a_person_twice() -> None:
+    source = [{"id": number, "person": f"p{number % 7}"} for number in range(70)]
+    run = await Run(Platform(pack=50, pause=0.001)).deliver(source)
+    assert set(run.platform.most_per_person.values()) == {1}
+    assert run.counts == {"delivered": 70}
+    for person in range(7):
+        mine = [row_id for call, row_id in run.platform.sent if call == "event" and row_id % 7 == person]
+        assert mine == sorted(mine)
+
+
+async def test_only_refused_rows_of_a_pack_are_refused() -> None:
+    platform = Platform(lambda call, row_id: CallRejected("no", code="x") if row_id in (7, 42) else None, pack=100)
+    run = await Run(platform).deliver(rows(100))
+    assert run.counts == {"delivered": 98, "rejected": 2}
+    assert ("event", 7) not in platform.sent
+
+
+async def test_a_wrong_key_costs_one_request_also_in_packs() -> None:
+    run = Run(Platform(lambda call, row_id: AuthenticationRefused("no", status=401), pack=100))
+    with pytest.raises(AuthenticationRefused):
+        await run.deliver(rows(1000))
+    assert len(run.platform.requests) == 1
+    assert run.counts == {"failed": 1000}
+
+
+async def test_a_bug_in_sending_ends_the_delivery_with_that_bug() -> None:
+    class Broken(Platform):
+        async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        await Run(Broken()).deliver(rows(10))

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.errors import DestinationError
+
+Verdict: TypeAlias = Receipt | DestinationError
+"""What the platform said of one call: a confirmation or a refusal, as a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One rendered API operation: its `kind` (such as `user_update`), the encoded JSON body and whom it is about.
 
-    `identity` maps the platform's name of an identifier to its value, such as `{"email": ...}`.
+    `identity` maps the platform's name of an identifier to its value, such as `{"email": ...}`; `name` is that of the
+    event, where the operation has one.
     """
 
     kind: str
     body: bytes
     identity: Mapping[str, str]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +38,28 @@ class RenderedRow:
     calls: tuple[Call, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PackLimit:
+    """How many calls one request may carry, and how many bytes their bodies may have together."""
+
+    calls: int
+    body_bytes: int
+
+
 class Destination(Protocol):
-    """Renders rows and sends calls."""
+    """Renders rows, says how calls are packed, and sends packs."""
+
+    requests_in_flight: int
+    """How many packs may be under way at once."""
 
     def render(self, row: Mapping[str, object]) -> RenderedRow:
         """Return the calls of a row, at least one; raise InvalidRow when the row must not be sent."""
 
-    async def send(self, call: Call) -> Receipt:
-        """Send one call, retries included.
+    def pack_limit(self, kind: str) -> PackLimit:
+        """Return how calls of a kind are packed; one call per request where the limit is 1."""
 
-        Raise CallRejected, UserSuppressed or CallFailed for this call, AccountRefused when no call can succeed.
+    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+        """Send a pack of calls of one kind, retries included, and return the verdict on each, in their order.
+
+        No two calls of a pack are about the same person. Raise AccountRefused when no call can succeed.
         """

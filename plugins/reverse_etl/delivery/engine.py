@@ -1,28 +1,28 @@
-"""The delivery engine: many rows in flight, one person's calls in one stream, one outcome for every row."""
+"""The delivery engine: many requests in flight, one person's calls in one stream, one outcome for every row."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from reverse_etl.delivery.destination import Destination, RenderedRow
-from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
-from reverse_etl.errors import AccountRefused, DestinationError, DestinationUnavailable, InvalidRow
+from reverse_etl.delivery.breaker import Breaker
+from reverse_etl.delivery.destination import Destination, Verdict
+from reverse_etl.delivery.outcomes import Outcome, Receipt, RowResult, Totals, result_of
+from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
+from reverse_etl.errors import AccountRefused, InvalidRow
 from reverse_etl.redaction import KeyHasher, key_of
 
-FAILED_IN_A_ROW = 50
-"""Failed rows without one success between them after which the destination counts as unavailable."""
+PACKS_AHEAD = 2
+"""Rows are read ahead for so many packs per request under way: one is on its way while another is filled."""
 
-FAILED_BEFORE_FIRST_ANSWER = 3
-"""The same, as long as the destination has not answered at all: rows then go out one by one."""
+Row = Mapping[str, object]
 
 
 class DeliveryEngine:
     """Delivers the rows of one batch to `destination` and hands the result of each to `on_result`.
 
-    At most `in_flight` rows are under way at once. `dry_run` renders and checks every row and sends nothing.
-    An engine is used once.
+    `dry_run` renders and checks every row and sends nothing. An engine is used once.
     """
 
     def __init__(
@@ -31,41 +31,68 @@ class DeliveryEngine:
         *,
         key: tuple[str, ...],
         hash_key: KeyHasher,
-        in_flight: int,
         on_result: Callable[[RowResult], None],
         dry_run: bool = False,
     ) -> None:
         self._destination = destination
         self._key = key
         self._hash_key = hash_key
-        self._slots = asyncio.Semaphore(in_flight)
         self._on_result = on_result
         self._dry_run = dry_run
-        self._people = _PersonOrder()
-        self._answered = False
-        self._failed_in_a_row = 0
-        self._stopped: DestinationError | None = None
+        self._packers = Packers(destination.pack_limit)
+        self._people = PersonOrder()
+        self._breaker = Breaker()
+        self._under_way = 0
+        self._read_ahead = 1
+        self._all_read = False
+        self._sending: set[asyncio.Task[None]] = set()
+        self._in_flight: Counter[str] = Counter()
+        self._changed = asyncio.Event()
         self.totals = Totals()
 
-    async def deliver(self, rows: Iterable[Mapping[str, object]]) -> None:
+    async def deliver(self, rows: Iterable[Row]) -> None:
         """Deliver all rows; every one has a result in `totals` and in `on_result` when this returns or raises.
 
         Raise AccountRefused when the platform refuses the account and DestinationUnavailable when it fails too often in
         a row; rows not sent by then have the outcome `failed` with the code `not_sent`.
         """
+        source = iter(rows)
         try:
-            async with asyncio.TaskGroup() as group:
-                for row in rows:
-                    await self._start(row, group)
-        except ExceptionGroup as problems:
-            raise problems.exceptions[0] from None
-        if self._stopped is not None:
-            raise self._stopped
+            while True:
+                self._read(source)
+                self._launch()
+                if not self._sending:
+                    break
+                await self._changed.wait()
+                self._changed.clear()
+                await self._settle()
+        finally:
+            for task in self._sending:
+                task.cancel()
+        if self._breaker.stopped is not None:
+            raise self._breaker.stopped
 
-    async def _start(self, row: Mapping[str, object], group: asyncio.TaskGroup) -> None:
+    async def _settle(self) -> None:
+        """Forget the requests that are done; a bug in one of them ends the delivery."""
+        done = {task for task in self._sending if task.done()}
+        self._sending -= done
+        for task in done:
+            await task
+
+    # --- Rows in ----------------------------------------------------------------------------------------------
+
+    def _read(self, source: Iterator[Row]) -> None:
+        while not self._all_read and (self._under_way < self._read_ahead or self._breaker.stopped):
+            row = next(source, None)
+            if row is None:
+                self._all_read = True
+            else:
+                self._admit(row)
+
+    def _admit(self, row: Row) -> None:
         key = key_of(row, self._key)
         hashed = self._hash_key(key)
-        if self._stopped is not None:
+        if self._breaker.stopped:
             self._finish(RowResult(hashed, Outcome.FAILED, "not_sent"))
             return
         try:
@@ -78,74 +105,80 @@ class DeliveryEngine:
         if self._dry_run:
             self._finish(RowResult(hashed, Outcome.PLANNED, "dry_run"))
             return
-        await self._slots.acquire()
-        sending = group.create_task(self._send_row(hashed, rendered))
-        if not self._answered:
-            await asyncio.wait([sending])
+        self._under_way += 1
+        admitted = RowInFlight(hashed, rendered)
+        if self._people.enter(admitted):
+            self._queue(admitted)
 
-    async def _send_row(self, hashed: str, rendered: RenderedRow) -> None:
+    def _queue(self, row: RowInFlight) -> None:
+        packer = self._packers.add(row)
+        self._read_ahead = max(
+            self._read_ahead, packer.limit.calls * self._destination.requests_in_flight * PACKS_AHEAD
+        )
+
+    # --- Requests out -----------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        """Start every pack there is room for. Later calls go first, so that rows are finished before new ones begin."""
+        if self._breaker.stopped:
+            self._give_up_queued()
+            return
+        for packer, may_be_partial in reversed(self._ready()):
+            while self._has_room and (packer.is_full or (may_be_partial and len(packer))):
+                task = asyncio.create_task(self._send(packer.take()))
+                self._sending.add(task)
+
+    def _ready(self) -> list[tuple[Packer, bool]]:
+        """Return the packers, each with whether nothing more can come to it: then a pack may go although not full."""
+        ready = []
+        upstream = 0 if self._all_read else 1
+        for packer in self._packers:
+            ready.append((packer, upstream == 0 or not self._sending))
+            upstream += len(packer) + self._in_flight[packer.kind]
+        return ready
+
+    @property
+    def _has_room(self) -> bool:
+        allowed = self._destination.requests_in_flight if self._breaker.has_answered else 1
+        return len(self._sending) < allowed
+
+    async def _send(self, pack: Sequence[RowInFlight]) -> None:
+        calls = [row.next_call for row in pack]
+        kind = calls[0].kind
+        self._in_flight[kind] += 1
         try:
-            async with self._people.turn(rendered.person):
-                if self._stopped is None:
-                    self._finish(RowResult.of_calls(hashed, await self._send_calls(rendered)))
-                else:
-                    self._finish(RowResult(hashed, Outcome.FAILED, "not_sent"))
+            verdicts = await self._destination.send(calls)
+        except AccountRefused as error:
+            verdicts = [error] * len(calls)
         finally:
-            self._slots.release()
+            self._in_flight[kind] -= 1
+            self._changed.set()
+        self._breaker.note(verdicts)
+        for row, verdict in zip(pack, verdicts, strict=True):
+            self._advance(row, kind, verdict)
 
-    async def _send_calls(self, rendered: RenderedRow) -> list[CallResult]:
-        results: list[CallResult] = []
-        for call in rendered.calls:
-            try:
-                results.append(result_of(call.kind, await self._destination.send(call)))
-            except DestinationError as error:
-                results.append(result_of(call.kind, error))
-                self._note_failure(error)
-                break
-            self._note_answer()
-        return results
+    def _advance(self, row: RowInFlight, kind: str, verdict: Verdict) -> None:
+        row.results.append(result_of(kind, verdict))
+        if isinstance(verdict, Receipt) and not row.is_done:
+            self._queue(row)
+        else:
+            self._leave(row, RowResult.of_calls(row.key, row.results))
 
-    def _note_answer(self) -> None:
-        self._answered = True
-        self._failed_in_a_row = 0
+    # --- Results ----------------------------------------------------------------------------------------------
 
-    def _note_failure(self, error: DestinationError) -> None:
-        if isinstance(error, AccountRefused):
-            self._stopped = error
-            return
-        if not error.retryable:
-            self._note_answer()
-            return
-        self._failed_in_a_row += 1
-        limit = FAILED_IN_A_ROW if self._answered else FAILED_BEFORE_FIRST_ANSWER
-        if self._failed_in_a_row >= limit and self._stopped is None:
-            self._stopped = DestinationUnavailable(
-                f"{self._failed_in_a_row} rows in a row failed, the last one with: {error.message}",
-                status=error.status,
-                code=error.code,
-                request_id=error.request_id,
-            )
+    def _leave(self, row: RowInFlight, result: RowResult) -> None:
+        self._under_way -= 1
+        self._finish(result)
+        following = self._people.leave(row)
+        if following is not None:
+            self._queue(following)
+
+    def _give_up_queued(self) -> None:
+        for packer in self._packers:
+            while len(packer):
+                for row in packer.take():
+                    self._leave(row, RowResult(row.key, Outcome.FAILED, "not_sent", tuple(row.results)))
 
     def _finish(self, result: RowResult) -> None:
         self.totals.add(result)
         self._on_result(result)
-
-
-class _PersonOrder:
-    """Lets the rows of one person through one after the other, in the order they came."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, asyncio.Event] = {}
-
-    @asynccontextmanager
-    async def turn(self, person: str) -> AsyncIterator[None]:
-        before = self._last.get(person)
-        done = self._last[person] = asyncio.Event()
-        try:
-            if before is not None:
-                await before.wait()
-            yield
-        finally:
-            done.set()
-            if self._last[person] is done:
-                del self._last[person]

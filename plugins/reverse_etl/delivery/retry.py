@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import tenacity
 
-from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.errors import CallFailed, ConfigurationError, DestinationError, Throttled
 
+Answer = TypeVar("Answer")
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -38,8 +39,11 @@ class RetryPolicy:
                 f"{self}: expected tries >= 1, first_wait >= 0 seconds, factor >= 1, jitter from 0 to below 1"
             )
 
-    async def run(self, attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
-        """Await `attempt` until it succeeds or is not worth another try; raise its last error with `tries` set."""
+    async def run(self, attempt: Callable[[], Awaitable[Answer]]) -> tuple[Answer, int]:
+        """Await `attempt` until it succeeds or is not worth another try; return its value and the requests spent.
+
+        Raise its last error, with `tries` set.
+        """
         spent = _Spent(self)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
@@ -48,7 +52,7 @@ class RetryPolicy:
             sleep=self.sleep,
             reraise=True,
         )
-        return await retrying(spent.counted, attempt)
+        return await retrying(spent.counted, attempt), spent.requests
 
 
 def _is_retryable(error: BaseException) -> bool:
@@ -60,21 +64,20 @@ class _Spent:
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._requests = 0
+        self.requests = 0
         self._failures = 0
         self._throttled = 0
         self._wait = 0.0
 
-    async def counted(self, attempt: Callable[[], Awaitable[Receipt]]) -> Receipt:
-        self._requests += 1
+    async def counted(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        self.requests += 1
         try:
-            receipt = await attempt()
+            return await attempt()
         except DestinationError as error:
-            error.tries = self._requests
+            error.tries = self.requests
             if isinstance(error, CallFailed):
                 self._note(error)
             raise
-        return Receipt(receipt.status, receipt.request_id, self._requests)
 
     def _note(self, error: CallFailed) -> None:
         if isinstance(error, Throttled):

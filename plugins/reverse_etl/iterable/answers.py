@@ -48,6 +48,11 @@ class Answer:
     body: bytes
 
     @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx; the body has the last word."""
+        return 200 <= self.status < 300
+
+    @property
     def request_id(self) -> str | None:
         """Iterable's id of the request, which its support can look up."""
         return self.headers.get("Iterable-Request-Id")
@@ -55,55 +60,53 @@ class Answer:
 
 def read_answer(answer: Answer, *, clock: Callable[[], float] = time.time) -> Receipt:
     """Return the receipt of a call that was delivered; raise the DestinationError that fits in every other case."""
-    envelope = _envelope(answer.body)
-    status = answer.status
-    if 200 <= status < 300:
-        return _read_success(answer, envelope)
-    code = _code(envelope) or f"http_{status}"
-    raise _refusal(answer, envelope, code, clock)
+    if answer.is_success:
+        return _read_success(answer, envelope_of(answer))
+    raise refusal(answer, clock)
 
 
 def _read_success(answer: Answer, envelope: Mapping[str, object] | None) -> Receipt:
     code = None if envelope is None else _code(envelope)
     if envelope is None or code is None:
-        raise _error(AnswerUnreadable, "the answer does not say whether the call was applied", answer, "unreadable")
+        raise error_of(AnswerUnreadable, "the answer does not say whether the call was applied", answer, "unreadable")
     if code != "Success":
-        raise _error(CallRejected, "the answer is 2xx but its code is not Success", answer, code)
+        raise error_of(CallRejected, "the answer is 2xx but its code is not Success", answer, code)
     if DISALLOWED in str(envelope.get("msg")):
-        raise _error(CallRejected, "the project does not allow this event", answer, "event_disallowed")
+        raise error_of(CallRejected, "the project does not allow this event", answer, "event_disallowed")
     return Receipt(answer.status, answer.request_id)
 
 
-def _refusal(
-    answer: Answer, envelope: Mapping[str, object] | None, code: str, clock: Callable[[], float]
-) -> DestinationError:
+def refusal(answer: Answer, clock: Callable[[], float]) -> DestinationError:
+    """Return the error that fits an answer whose status is not 2xx."""
+    envelope = envelope_of(answer)
+    code = _code(envelope) or f"http_{answer.status}"
     match answer.status:
         case 401 | 403:
-            return _error(AuthenticationRefused, _authentication_advice(envelope), answer, code)
+            return error_of(AuthenticationRefused, _authentication_advice(envelope), answer, code)
         case 404:
-            return _error(WrongDestination, "the host does not know this path; check host and region", answer, code)
+            return error_of(WrongDestination, "the host does not know this path; check host and region", answer, code)
         case 429:
             hint = _seconds_to_wait(answer, envelope, clock)
-            return _error(Throttled, "the rate limit is used up", answer, code, hint)
+            return error_of(Throttled, "the rate limit is used up", answer, code, hint)
         case status if status in RETRYABLE_STATUSES:
             hint = _seconds_to_wait(answer, envelope, clock)
-            return _error(CallFailed, "the platform had a problem of its own", answer, code, hint)
+            return error_of(CallFailed, "the platform had a problem of its own", answer, code, hint)
         case status if status < 400:
-            return _error(WrongDestination, "the host answers with a redirect; check host and region", answer, code)
+            return error_of(WrongDestination, "the host answers with a redirect; check host and region", answer, code)
         case _:
             return _row_refusal(answer, envelope, code)
 
 
 def _row_refusal(answer: Answer, envelope: Mapping[str, object] | None, code: str) -> DestinationError:
     if code == FORGOTTEN:
-        return _error(UserSuppressed, "the person asked to be forgotten", answer, code)
+        return error_of(UserSuppressed, "the person asked to be forgotten", answer, code)
     if code in NOT_VISIBLE_YET:
-        return _error(CallFailed, "the platform does not see this person (yet)", answer, code)
+        return error_of(CallFailed, "the platform does not see this person (yet)", answer, code)
     if envelope is not None and UNKNOWN_LIST in str(envelope.get("msg")):
-        return _error(WrongDestination, "the project has no such list", answer, "invalid_list")
+        return error_of(WrongDestination, "the project has no such list", answer, "invalid_list")
     if code == "Success":
         code = f"http_{answer.status}"
-    return _error(CallRejected, "the platform refused the call", answer, code)
+    return error_of(CallRejected, "the platform refused the call", answer, code)
 
 
 def _authentication_advice(envelope: Mapping[str, object] | None) -> str:
@@ -113,15 +116,17 @@ def _authentication_advice(envelope: Mapping[str, object] | None) -> str:
     return "the API key or token was refused; check the key, and that region and key belong together"
 
 
-def _error(
+def error_of(
     kind: type[DestinationError], message: str, answer: Answer, code: str, retry_after: float | None = None
 ) -> DestinationError:
+    """Return an error with the facts of an answer."""
     return kind(message, status=answer.status, code=code, request_id=answer.request_id, retry_after=retry_after)
 
 
-def _envelope(body: bytes) -> Mapping[str, object] | None:
+def envelope_of(answer: Answer) -> Mapping[str, object] | None:
+    """Return the body if it is a JSON object."""
     try:
-        parsed = orjson.loads(body)
+        parsed = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         return None
     return parsed if isinstance(parsed, dict) else None

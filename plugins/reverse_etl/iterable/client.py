@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -18,11 +19,11 @@ from reverse_etl.errors import (
     AuthenticationRefused,
     ConnectionFailed,
     DestinationError,
-    Throttled,
     WrongDestination,
 )
-from reverse_etl.iterable.answers import Answer, read_answer
+from reverse_etl.iterable.answers import Answer, read_answer, refusal
 from reverse_etl.iterable.auth import Authenticator
+from reverse_etl.iterable.bulk_answers import BulkAnswer, read_bulk_answer
 from reverse_etl.iterable.connection import IterableConnection
 from reverse_etl.iterable.limits import HEADROOM, LIMITS, Endpoint
 from reverse_etl.iterable.payloads import encode
@@ -30,6 +31,11 @@ from reverse_etl.iterable.payloads import encode
 log = logging.getLogger(__name__)
 
 PAUSE_WITHOUT_HINT_SECONDS = 1.0
+
+BULK_TIMEOUT_FACTOR = 6
+"""A bulk request may take so many times the timeout of a single one: it carries up to 4 MB and 1,000 rows."""
+
+BULK = frozenset({Endpoint.USER_BULK_UPDATE, Endpoint.EVENT_TRACK_BULK})
 
 
 class IterableClient:
@@ -54,13 +60,13 @@ class IterableClient:
         self._authenticator = Authenticator(connection, clock=clock)
         share = connection.rate_share * HEADROOM
         self._pacers = {endpoint: Pacer(limit.per_second * share) for endpoint, limit in LIMITS.items()}
+        self._timeouts = {endpoint: aiohttp.ClientTimeout(total=_timeout(connection, endpoint)) for endpoint in LIMITS}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             self._connection.base_url,
             connector=aiohttp.TCPConnector(limit=self._connection.requests_in_flight),
-            timeout=aiohttp.ClientTimeout(total=self._connection.timeout),
             headers={"Content-Type": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=not self._connection.is_loopback,
@@ -86,7 +92,12 @@ class IterableClient:
 
     async def send(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
         """Send an encoded call about the person in `identity` (`email`, `userId` or both), with retries."""
-        return await self._retry.run(lambda: self._attempt(endpoint, body, identity))
+        receipt, tries = await self._retry.run(lambda: self._attempt(endpoint, body, identity))
+        return replace(receipt, tries=tries)
+
+    async def send_bulk(self, endpoint: Endpoint, body: bytes) -> tuple[BulkAnswer, int]:
+        """Send an encoded bulk request, with retries; return what its 2xx says of the rows, and the requests spent."""
+        return await self._retry.run(lambda: self._attempt_bulk(endpoint, body))
 
     async def probe(self) -> None:
         """Ask whether the key may write, without writing: an update without a person is refused with a 400.
@@ -98,37 +109,45 @@ class IterableClient:
             read_answer(answer, clock=self._clock)
 
     async def _attempt(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
-        pacer = self._pacers[endpoint]
-        await pacer.take()
         try:
-            return await self._attempt_once(endpoint, body, identity)
-        except Throttled as error:
-            pacer.pause(error.retry_after if error.retry_after is not None else PAUSE_WITHOUT_HINT_SECONDS)
-            raise
+            return read_answer(await self._paced(endpoint, body, identity), clock=self._clock)
         except AuthenticationRefused:
             if not self._authenticator.uses_jwt:
                 raise
             self._authenticator.forget(identity)
-            await pacer.take()
-            return await self._attempt_once(endpoint, body, identity)
+            return read_answer(await self._paced(endpoint, body, identity), clock=self._clock)
 
-    async def _attempt_once(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
-        try:
-            return read_answer(await self._post(endpoint, body, identity), clock=self._clock)
-        except DestinationError as error:
-            log.debug("%s: %s", endpoint, error)
-            raise
+    async def _attempt_bulk(self, endpoint: Endpoint, body: bytes) -> BulkAnswer:
+        return read_bulk_answer(await self._paced(endpoint, body, {}), clock=self._clock)
+
+    async def _paced(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
+        pacer = self._pacers[endpoint]
+        await pacer.take()
+        answer = await self._post(endpoint, body, identity)
+        log.debug("%s: HTTP %s, request id %s", endpoint, answer.status, answer.request_id)
+        if answer.status == 429:
+            hint = refusal(answer, self._clock).retry_after
+            pacer.pause(PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint)
+        return answer
 
     async def _post(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is not open; use it as `async with IterableClient(...) as client`")
         try:
             async with self._session.post(
-                str(endpoint), data=body, headers=self._authenticator.headers(identity), allow_redirects=False
+                str(endpoint),
+                data=body,
+                headers=self._authenticator.headers(identity),
+                allow_redirects=False,
+                timeout=self._timeouts[endpoint],
             ) as response:
                 return Answer(response.status, response.headers, await response.read())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise _no_answer(error) from None
+
+
+def _timeout(connection: IterableConnection, endpoint: Endpoint) -> float:
+    return connection.timeout * (BULK_TIMEOUT_FACTOR if endpoint in BULK else 1)
 
 
 def _no_answer(error: Exception) -> DestinationError:

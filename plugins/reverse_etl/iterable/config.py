@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.mapping import Field, FieldLike, Kind, check_fields, check_name, columns_of
@@ -84,7 +84,8 @@ class IterableDestination:
     """Where and how the rows of a sync reach Iterable.
 
     `email` and `user_id` name the columns that identify a person; one of the two is enough, and a row may lack one of
-    them when both are named. The update goes first, then the event.
+    them when both are named. The update goes first, then the event. `calls` chooses between up to 1,000 calls per
+    request and one; a JWT-enabled key is for single calls only.
     """
 
     hook_class: ClassVar[str] = "reverse_etl.iterable.hook.IterableHook"
@@ -94,6 +95,7 @@ class IterableDestination:
     user: UserUpdate | None = None
     event: EventTrack | None = None
     conn_id: str = "iterable_default"
+    calls: Literal["bulk", "single"] = "bulk"
 
     def __post_init__(self) -> None:
         if not self.email and not self.user_id:
@@ -104,6 +106,8 @@ class IterableDestination:
             )
         _check_type("user", self.user, UserUpdate)
         _check_type("event", self.event, EventTrack)
+        if self.calls not in ("bulk", "single"):
+            raise ConfigurationError(f"IterableDestination.calls is {self.calls!r}, expected 'bulk' or 'single'")
         if not self.conn_id:
             raise ConfigurationError("IterableDestination.conn_id is empty, expected a connection id")
 

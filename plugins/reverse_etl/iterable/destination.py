@@ -1,32 +1,54 @@
-"""Iterable as a destination of the delivery engine."""
+"""Iterable as a destination of the delivery engine: one call per request, or many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from reverse_etl.delivery.destination import Call, RenderedRow
-from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow, Verdict
+from reverse_etl.iterable.bulk import BulkSender
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import IterableDestination
-from reverse_etl.iterable.limits import Endpoint
-from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE, RowRenderer
+from reverse_etl.iterable.limits import BULK_BODY_BYTES, BULK_ROWS, LARGEST_BODY_BYTES
+from reverse_etl.iterable.payloads import RowRenderer
+from reverse_etl.iterable.single import SingleSender
 
-ENDPOINTS = {USER_UPDATE: Endpoint.USER_UPDATE, EVENT_TRACK: Endpoint.EVENT_TRACK}
+BULK_REQUESTS_IN_FLIGHT = 8
+"""Bulk requests carry up to 4 MB each, and more than a few of them only queue behind the limit of 5 per second."""
 
 
 class IterableDelivery:
-    """Renders the rows of one sync and sends their calls one by one."""
+    """Renders the rows of one sync and sends their calls, one or many per request."""
 
     def __init__(
-        self, client: IterableClient, sync_name: str, key: tuple[str, ...], mapping: IterableDestination
+        self,
+        client: IterableClient,
+        sync_name: str,
+        key: tuple[str, ...],
+        mapping: IterableDestination,
+        *,
+        calls: Literal["bulk", "single"],
+        requests_in_flight: int,
     ) -> None:
-        self._client = client
         self._renderer = RowRenderer(sync_name, key, mapping)
+        if calls == "bulk":
+            self._limit = PackLimit(BULK_ROWS, BULK_BODY_BYTES)
+            self._send = BulkSender(client).send
+            self.requests_in_flight = min(requests_in_flight, BULK_REQUESTS_IN_FLIGHT)
+        else:
+            self._limit = PackLimit(1, LARGEST_BODY_BYTES)
+            self._send = SingleSender(client).send
+            self.requests_in_flight = requests_in_flight
 
     def render(self, row: Mapping[str, object]) -> RenderedRow:
         """Return the calls of a row; raise InvalidRow when it must not be sent."""
         return self._renderer(row)
 
-    async def send(self, call: Call) -> Receipt:
-        """Send one call, retries included."""
-        return await self._client.send(ENDPOINTS[call.kind], call.body, call.identity)
+    def pack_limit(self, kind: str) -> PackLimit:
+        """Return 1,000 calls and just under 4 MB in bulk, one call otherwise."""
+        del kind
+        return self._limit
+
+    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+        """Send a pack of calls of one kind, retries included."""
+        return await self._send(calls)

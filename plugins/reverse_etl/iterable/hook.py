@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
@@ -62,11 +62,6 @@ class IterableHook(BaseHook):
         """Return what client() returns; the name is Airflow's."""
         return self.client()
 
-    @property
-    def requests_in_flight(self) -> int:
-        """How many requests one task keeps under way."""
-        return self.connection.requests_in_flight
-
     @asynccontextmanager
     async def destination(self, sync: Sync) -> AsyncIterator[IterableDelivery]:
         """Open the destination of a sync for the delivery engine."""
@@ -76,7 +71,20 @@ class IterableHook(BaseHook):
         if not isinstance(mapping, IterableDestination):
             raise ConfigurationError(f"sync {sync.name} is not for Iterable: {type(mapping).__name__}")
         async with self.client() as client:
-            yield IterableDelivery(client, sync.name, sync.key, mapping)
+            yield IterableDelivery(
+                client,
+                sync.name,
+                sync.key,
+                mapping,
+                calls=self._calls(mapping),
+                requests_in_flight=self.connection.requests_in_flight,
+            )
+
+    def _calls(self, mapping: IterableDestination) -> Literal["bulk", "single"]:
+        if mapping.calls == "bulk" and self.connection.jwt_secret:
+            self.log.warning("JWT-enabled keys may not use the bulk endpoints; calls go one by one")
+            return "single"
+        return mapping.calls
 
     def update_user(self, payload: Mapping[str, object]) -> Receipt:
         """Create or update one user and wait for the answer; raises a DestinationError unless it was confirmed."""

@@ -8,6 +8,12 @@ from enum import StrEnum
 LARGEST_BODY_BYTES = 4_000_000
 """Documented as 4 MB for bulk updates without saying which megabyte; the smaller one is safe."""
 
+BULK_ROWS = 1_000
+"""Rows of a bulk request. The number is not published; the vendor's and other connectors keep to 1,000."""
+
+BULK_BODY_BYTES = 3_990_000
+"""Bytes of the rows in a bulk request; what is around and between them fits in the rest."""
+
 LONGEST_USER_ID = 52
 """Characters of a userId, printable ASCII. Source: support article on creating users with the API."""
 
@@ -17,6 +23,8 @@ class Endpoint(StrEnum):
 
     USER_UPDATE = "/api/users/update"
     EVENT_TRACK = "/api/events/track"
+    USER_BULK_UPDATE = "/api/users/bulkUpdate"
+    EVENT_TRACK_BULK = "/api/events/trackBulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class Limit:
 LIMITS = {
     Endpoint.USER_UPDATE: Limit(per_second=500),
     Endpoint.EVENT_TRACK: Limit(per_second=2000),
+    Endpoint.USER_BULK_UPDATE: Limit(per_second=5),
+    Endpoint.EVENT_TRACK_BULK: Limit(per_second=10),
 }
 
 HEADROOM = 0.99

@@ -48,7 +48,7 @@ class RowRenderer:
         if self._update is not None:
             calls.append(Call(USER_UPDATE, encode({**identity, **self._update(row)}), identity))
         if self._event is not None:
-            calls.append(Call(EVENT_TRACK, encode({**identity, **self._event(row)}), identity))
+            calls.append(Call(EVENT_TRACK, encode({**identity, **self._event(row)}), identity, self._event.name))
         person = identity.get("userId") or identity["email"].casefold()
         return RenderedRow(person, tuple(calls))
 
@@ -76,7 +76,7 @@ class _UpdateRenderer:
 
 class _EventRenderer:
     def __init__(self, sync_name: str, key: tuple[str, ...], event: EventTrack) -> None:
-        self._name = event.name
+        self.name = event.name
         self._created_at = event.created_at
         self._id_columns = event.id_columns or key
         self._id_scope = (sync_name, event.name)
@@ -84,7 +84,7 @@ class _EventRenderer:
 
     def __call__(self, row: Mapping[str, object]) -> dict[str, object]:
         return {
-            "eventName": self._name,
+            "eventName": self.name,
             "id": self._event_id(row),
             "createdAt": self._seconds(row[self._created_at]),
             "dataFields": self._render(row),

@@ -83,7 +83,6 @@ class DeliverOperator(SyncOperator):
                 destination,
                 key=self.sync.key,
                 hash_key=hash_key(),
-                in_flight=hook.requests_in_flight,
                 on_result=note,
                 dry_run=dry_run,
             )

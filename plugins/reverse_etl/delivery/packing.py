@@ -1,0 +1,111 @@
+"""Rows on their way: packed into requests, one stage per call, never two rows of one person at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow
+from reverse_etl.delivery.outcomes import CallResult
+
+
+@dataclass(slots=True)
+class RowInFlight:
+    """A rendered row with the results of the calls made so far."""
+
+    key: str
+    rendered: RenderedRow
+    results: list[CallResult] = field(default_factory=list)
+
+    @property
+    def next_call(self) -> Call:
+        """The call that is to be made next."""
+        return self.rendered.calls[len(self.results)]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every call was made."""
+        return len(self.results) == len(self.rendered.calls)
+
+
+class Packer:
+    """Collects the rows whose next call is of the same kind, and gives them out as packs within the limit."""
+
+    def __init__(self, kind: str, limit: PackLimit) -> None:
+        self.kind = kind
+        self.limit = limit
+        self._rows: deque[RowInFlight] = deque()
+        self._bytes = 0
+
+    def add(self, row: RowInFlight) -> None:
+        """Take a row whose next call is of this kind."""
+        self._rows.append(row)
+        self._bytes += len(row.next_call.body)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a pack can be filled to one of its limits."""
+        return len(self._rows) >= self.limit.calls or self._bytes >= self.limit.body_bytes
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self) -> list[RowInFlight]:
+        """Return the next pack, in the order the rows came; a row too large for any pack goes alone."""
+        pack: list[RowInFlight] = []
+        size = 0
+        while self._rows and len(pack) < self.limit.calls:
+            more = len(self._rows[0].next_call.body)
+            if pack and size + more > self.limit.body_bytes:
+                break
+            pack.append(self._rows.popleft())
+            size += more
+        self._bytes -= size
+        return pack
+
+
+class Packers:
+    """One packer per kind of call, in the order rows pass through them."""
+
+    def __init__(self, limit_of: Callable[[str], PackLimit]) -> None:
+        self._limit_of = limit_of
+        self._packers: dict[str, Packer] = {}
+
+    def add(self, row: RowInFlight) -> Packer:
+        """Put a row where its next call belongs and return that packer."""
+        kind = row.next_call.kind
+        packer = self._packers.get(kind)
+        if packer is None:
+            packer = self._packers[kind] = Packer(kind, self._limit_of(kind))
+        packer.add(row)
+        return packer
+
+    def __iter__(self) -> Iterator[Packer]:
+        return iter(self._packers.values())
+
+
+class PersonOrder:
+    """Lets one row of a person through at a time; the others wait here in the order they came."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[RowInFlight]] = {}
+
+    def enter(self, row: RowInFlight) -> bool:
+        """Return whether the row may go now; otherwise it is kept until `leave` gives it out."""
+        person = row.rendered.person
+        queue = self._waiting.get(person)
+        if queue is None:
+            self._waiting[person] = deque()
+            return True
+        queue.append(row)
+        return False
+
+    def leave(self, row: RowInFlight) -> RowInFlight | None:
+        """Note that a row is finished; return the person's next row, if one waits."""
+        person = row.rendered.person
+        queue = self._waiting[person]
+        if queue:
+            return queue.popleft()
+        del self._waiting[person]
+        return None

@@ -1,0 +1,113 @@
+"""Reading the answers of the bulk endpoints: a 200 may refuse some rows, all rows, or more than it names.
+
+Source: OpenAPI of `users/bulkUpdate` and `events/trackBulk`, and recorded answers. Every list is optional, lists hold
+identifiers and never reasons, e-mails come back in lower case, and a row with two identifiers may be named by either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reverse_etl.delivery.destination import Call, Verdict
+from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.errors import AnswerUnreadable, CallFailed, CallRejected, DestinationError, UserSuppressed
+from reverse_etl.iterable.answers import Answer, envelope_of, error_of, refusal
+
+# What each list of `failedUpdates` means for the rows it names.
+LISTS: dict[str, tuple[type[DestinationError], str]] = {
+    "forgotten": (UserSuppressed, "ForgottenUserError"),
+    "invalid": (CallRejected, "invalid_identifier"),
+    "invalidData": (CallRejected, "invalid_data"),
+    "conflict": (CallRejected, "identity_conflict"),
+    "notFound": (CallFailed, "user_not_found"),
+}
+USER_NOT_FOUND = "user_not_found"
+ROW_OF_A_PATH = re.compile(r"^obj\.(?:users|events)\[(\d+)\]")
+
+
+class BadRows(CallRejected):
+    """The whole request was refused because of the rows at the places in `rows`; nothing was applied."""
+
+    rows: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BulkAnswer:
+    """A 2xx answer: how many rows it refused, which it named, by list, and what it dropped."""
+
+    answer: Answer
+    failed: int
+    counted: int
+    emails: Mapping[str, str]
+    user_ids: Mapping[str, str]
+    disallowed_events: frozenset[str]
+    dropped_fields: frozenset[str]
+
+    def verdicts(self, calls: Sequence[Call]) -> list[Verdict | None]:
+        """Return the verdict on each call; None where the answer leaves open whether it was applied."""
+        named = [self._refusal_of(call) for call in calls]
+        refused = sum(verdict is not None for verdict in named)
+        if self.failed > refused or self.counted != len(calls):
+            return list(named)
+        receipt = Receipt(self.answer.status, self.answer.request_id)
+        return [verdict or receipt for verdict in named]
+
+    def _refusal_of(self, call: Call) -> DestinationError | None:
+        if call.name in self.disallowed_events:
+            return error_of(CallRejected, "the project does not allow this event", self.answer, "event_disallowed")
+        found = self.emails.get(call.identity.get("email", "").casefold()) or self.user_ids.get(
+            call.identity.get("userId", "")
+        )
+        if found is None:
+            return None
+        kind, code = LISTS[found]
+        return error_of(kind, f"the answer names the row under {found}", self.answer, code)
+
+
+def read_bulk_answer(answer: Answer, *, clock: Callable[[], float]) -> BulkAnswer:
+    """Return what a 2xx says of the rows; raise the DestinationError that fits any other answer."""
+    if not answer.is_success:
+        raise _whole_refusal(answer, clock)
+    body = envelope_of(answer)
+    counts = [body.get(name) for name in ("successCount", "failCount")] if body else []
+    succeeded, failed = (count if isinstance(count, int) and count >= 0 else None for count in counts or (None, None))
+    if body is None or succeeded is None or failed is None:
+        raise error_of(AnswerUnreadable, "the answer does not say how many rows were applied", answer, "unreadable")
+    return BulkAnswer(
+        answer,
+        failed,
+        succeeded + failed,
+        _named(body, "Emails", str.casefold),
+        _named(body, "UserIds", str),
+        frozenset(_texts(body.get("disallowedEventNames"))),
+        frozenset(_texts(body.get("filteredOutFields"))),
+    )
+
+
+def _named(body: Mapping[str, object], suffix: str, fold: Callable[[str], str]) -> dict[str, str]:
+    """Return the list each identifier stands in; `forgotten` wins over the others because it is final."""
+    updates = body.get("failedUpdates")
+    lists = updates if isinstance(updates, Mapping) else {}
+    named = {fold(value): "invalid" for value in _texts(body.get(f"invalid{suffix}"))}
+    for name in reversed(LISTS):
+        named |= {fold(value): name for value in _texts(lists.get(f"{name}{suffix}"))}
+    return named
+
+
+def _texts(values: object) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+
+
+def _whole_refusal(answer: Answer, clock: Callable[[], float]) -> DestinationError:
+    error = refusal(answer, clock)
+    if error.code != "BadJsonBody":
+        return error
+    envelope = envelope_of(answer)
+    params = envelope.get("params") if envelope else None
+    paths = params if isinstance(params, Mapping) else {}
+    bad = error_of(BadRows, "rows of the request are not of the form the platform expects", answer, error.code)
+    if isinstance(bad, BadRows):
+        bad.rows = frozenset(int(found[1]) for path in paths if (found := ROW_OF_A_PATH.match(str(path))))
+    return bad
