@@ -1,0 +1,74 @@
+"""The steps of our DAG without Airflow: extract, export_csv, deliver, made of the same parts as the operators."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from benchmarks.job import API_KEY, HASH_KEY, Job
+from benchmarks.sync import DESTINATION, SYNC
+from reverse_etl.delivery.destination import Destination
+from reverse_etl.delivery.engine import DeliveryEngine
+from reverse_etl.delivery.outcomes import RowResult, Totals
+from reverse_etl.delivery.results import writing_results
+from reverse_etl.iterable.client import IterableClient
+from reverse_etl.iterable.connection import IterableConnection
+from reverse_etl.iterable.destination import IterableDelivery
+from reverse_etl.iterable.limits import LIMITS, Endpoint, Limit
+from reverse_etl.redaction import KeyHasher
+from reverse_etl.staging.batches import BatchRef, read_rows, write_batches
+from reverse_etl.staging.files import StagingPath
+from reverse_etl.staging.source import stream_query
+
+NO_LIMIT = Limit(per_second=1_000_000)
+
+Opener = Callable[[], AbstractAsyncContextManager[Destination]]
+
+
+def lift_limits() -> None:
+    """Make clients of this process run as fast as they can; their pacing is still carried out."""
+    LIMITS.update(dict.fromkeys(Endpoint, NO_LIMIT))
+
+
+def extract(job: Job, folder: StagingPath) -> list[BatchRef]:
+    """Write the rows of the job as batches of the default size, as the extract task does."""
+    with job.source() as connection, stream_query(connection, SYNC.sql(), {}) as stream:
+        return write_batches(stream, folder, row_limit=job.rows)
+
+
+def open_client(job: Job) -> Opener:
+    """Return what opens the destination as the hook does, without Airflow."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Destination]:
+        connection = IterableConnection(api_key=API_KEY, host=job.url, requests_in_flight=job.in_flight)
+        async with IterableClient(connection) as client:
+            yield IterableDelivery(client, SYNC.name, SYNC.key, DESTINATION)
+
+    return opened
+
+
+def deliver(
+    batch: BatchRef, folder: StagingPath, open_destination: Opener, in_flight: int, step: Callable[[], None]
+) -> Totals:
+    """Deliver one batch as a deliver task does, row results included; `step` is called for every row."""
+    with writing_results(folder / f"results-{batch.index:05d}.parquet") as results:
+
+        def note(result: RowResult) -> None:
+            results.add(result)
+            step()
+
+        return asyncio.run(_deliver(folder / f"batch-{batch.index:05d}.parquet", open_destination, in_flight, note))
+
+
+async def _deliver(
+    path: StagingPath, open_destination: Opener, in_flight: int, note: Callable[[RowResult], None]
+) -> Totals:
+    async with open_destination() as destination:
+        engine = DeliveryEngine(
+            destination, key=SYNC.key, hash_key=KeyHasher(HASH_KEY), in_flight=in_flight, on_result=note
+        )
+        await engine.deliver(itertools.chain.from_iterable(read_rows(path)))
+        return engine.totals

@@ -1,0 +1,151 @@
+"""The tables on the screen, the record as JSON, and the goals."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+FASTER_THAN_SCRIPT = 40
+MOST_MEMORY_GROWTH = 1.5
+USER_UPDATE = "POST /api/users/update"
+PACKAGES = ("apache-airflow", "apache-airflow-providers-http", "aiohttp", "orjson", "pyarrow", "requests", "uvicorn")
+
+
+def summarise(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one line per contender: the median of its runs, the slowest and fastest, and the worst of its counts."""
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        by_name.setdefault(result["contender"], []).append(result)
+    return [_line(name, runs) for name, runs in by_name.items()]
+
+
+def _line(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    rates = [run["rows_per_second"] for run in runs]
+    return {
+        "contender": name,
+        "rows": runs[0]["rows"],
+        "runs": len(runs),
+        "median": median(rates),
+        "slowest": min(rates),
+        "fastest": max(rates),
+        "throttled": max(run["sandbox"]["throttled"] for run in runs),
+        "in_flight": max(run["sandbox"]["max_in_flight"] for run in runs),
+        "busiest": max(run["sandbox"]["max_in_one_second"][USER_UPDATE] for run in runs),
+        "lost": max((run["lost"] for run in runs), key=abs),
+    }
+
+
+def speed_table(lines: Sequence[dict[str, Any]], *, compared_with: str | None = None) -> str:
+    """Return a table of rows/s; with `compared_with`, also how many times that contender's rows/s each one has.
+
+    `busiest s` is the most updates that reached the sandbox within any one second.
+    """
+    base = next((line["median"] for line in lines if line["contender"] == compared_with), None)
+    header = [
+        "contender",
+        "rows",
+        "rows/s",
+        "slowest",
+        "fastest",
+        "ratio",
+        "429s",
+        "busiest s",
+        "in flight",
+        "lost calls",
+    ]
+    cells = [
+        [
+            line["contender"],
+            f"{line['rows']:,}",
+            f"{line['median']:,.2f}",
+            f"{line['slowest']:,.2f}",
+            f"{line['fastest']:,.2f}",
+            f"{line['median'] / base:.2f}" if base else "",
+            str(line["throttled"]),
+            str(line["busiest"]),
+            str(line["in_flight"]),
+            str(line["lost"]),
+        ]
+        for line in lines
+    ]
+    return table([header, *cells])
+
+
+def memory_table(results: Iterable[dict[str, Any]]) -> str:
+    """Return a table of peak memory and of each step's seconds."""
+    header = ["rows", "peak MiB", "sampled MiB", "extract s", "export s", "deliver s", "rows/s", "lost calls"]
+    cells = [
+        [
+            f"{result['rows']:,}",
+            f"{result['peak_mib']:.1f}",
+            f"{result['sampled_peak_mib']:.1f}",
+            *(f"{result['step_seconds'][step]:.1f}" for step in ("extract", "export_csv", "deliver")),
+            f"{result['rows_per_second']:,.1f}",
+            str(result["lost"]),
+        ]
+        for result in results
+    ]
+    return table([header, *cells])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows as aligned text, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def speed_verdicts(lines: Sequence[dict[str, Any]], *, ours: str, script: str) -> list[tuple[bool, str]]:
+    """Return for each goal of speed whether it was reached, and a sentence with the numbers."""
+    line = {line["contender"]: line for line in lines}
+    ratio = line[ours]["median"] / line[script]["median"]
+    return [
+        (ratio >= FASTER_THAN_SCRIPT, f"ours is {ratio:.2f} times the script (goal: at least {FASTER_THAN_SCRIPT})"),
+        (line[ours]["throttled"] == 0, f"ours caused {line[ours]['throttled']} answers with status 429 (goal: none)"),
+        *complete(lines),
+    ]
+
+
+def memory_verdicts(results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]:
+    """Return the same for memory: the first result is the small run, the last the large one."""
+    growth = results[-1]["peak_mib"] / results[0]["peak_mib"]
+    return [
+        (
+            growth <= MOST_MEMORY_GROWTH,
+            f"the peak of {results[-1]['rows']:,} rows is {growth:.3f} times that of {results[0]['rows']:,} "
+            f"(goal: at most {MOST_MEMORY_GROWTH})",
+        ),
+        *complete(results),
+    ]
+
+
+def complete(results: Iterable[dict[str, Any]]) -> list[tuple[bool, str]]:
+    """Return a verdict for each result whose calls did not all arrive, or arrived more than once."""
+    return [
+        (False, f"{result['contender']}: {result['lost']} calls of {2 * result['rows']:,} are missing in the sandbox")
+        for result in results
+        if result["lost"]
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """Return the facts of the machine and the versions the numbers depend on."""
+    names = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = {line.partition(":")[2].strip() for line in names if line.startswith("model name")}
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1024**3, 1),
+        "processor": ", ".join(sorted(models)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+        **{name: version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,34 @@
+"""The sync that is measured: the mapping of the DAG iterable_page_views over the generated rows."""
+
+from __future__ import annotations
+
+from benchmarks.rows import QUERY
+from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
+from reverse_etl.mapping import Constant, Field, Kind
+from reverse_etl.sync import Sync
+
+DESTINATION = IterableDestination(
+    email="email",
+    user=UserUpdate(
+        fields=(
+            Field("first_name"),
+            Field("last_name"),
+            Field("plan_type"),
+            Field("candidate", kind=Kind.BOOLEAN),
+            Constant("recent_page_view", value=True),
+        )
+    ),
+    event=EventTrack(
+        name="page_view",
+        created_at="event_time",
+        fields=(
+            Field("page"),
+            Field("device"),
+            Field("browser"),
+            Field("location"),
+            Field("candidate", kind=Kind.BOOLEAN),
+            Field("timestamp", column="event_time"),
+        ),
+    ),
+)
+SYNC = Sync(name="benchmark", query=QUERY, key=("page_view_id",), destination=DESTINATION)
