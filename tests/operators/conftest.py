@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -147,8 +147,9 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
     return run
 
 
-def default_destination() -> IterableDestination:
+def default_destination(calls: Literal["bulk", "single"] = "single") -> IterableDestination:
     return IterableDestination(
+        calls=calls,
         email="email",
         user=UserUpdate((Field("first_name"), Field("candidate", kind="boolean"), Constant("recent_page_view", True))),
         event=EventTrack("page_view", created_at="event_time", fields=(Field("page"),)),

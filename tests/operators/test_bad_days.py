@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from devstack.database import PrivateServer
+from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.hook import IterableHook
 from reverse_etl.mapping import Field
@@ -352,8 +353,7 @@ def test_a_database_gone_in_the_middle_of_the_extract_is_retried_and_nothing_is_
 class CrashingHook(IterableHook):
     """Ends a deliver task the hard way, as a bug of ours would."""
 
-    @property
-    def requests_in_flight(self) -> int:
+    def client(self) -> IterableClient:
         raise RuntimeError("a bug")
 
 
@@ -367,7 +367,9 @@ def test_a_task_that_crashes_leaves_no_row_unaccounted_for(run_sync: Run, views:
     views("ada@example.com")
     views("bob@example.com")
     plain = default_destination()
-    finished = run_sync(destination=CrashingDestination(email="email", user=plain.user, event=plain.event))
+    finished = run_sync(
+        destination=CrashingDestination(email="email", user=plain.user, event=plain.event, calls="single")
+    )
     assert finished.state == "failed"
     assert finished.tries("deliver") == 2
     assert finished.counts == {"read": 2, "failed": 2}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,9 +50,7 @@ class ResultWriter:
     def flush(self) -> None:
         """Write what is held."""
         if self._held:
-            self._parquet.write_batch(
-                pa.RecordBatch.from_pylist([asdict(result) for result in self._held], schema=SCHEMA)
-            )
+            self._parquet.write_batch(pa.RecordBatch.from_pylist(list(map(_as_dict, self._held)), schema=SCHEMA))
             self._held.clear()
 
 
@@ -77,6 +74,22 @@ def read_results(source: StagingPath) -> Iterator[RowResult]:
             f"the row results {source} cannot be read ({type(error).__name__}); "
             "clear the deliver task to make them again"
         ) from None
+
+
+def _as_dict(result: RowResult) -> dict[str, object]:
+    """Return what `asdict` would: that takes eight times as long, and the event loop waits for it."""
+    calls = [
+        {
+            "call": call.call,
+            "outcome": call.outcome,
+            "code": call.code,
+            "status": call.status,
+            "tries": call.tries,
+            "request_id": call.request_id,
+        }
+        for call in result.calls
+    ]
+    return {"key": result.key, "outcome": result.outcome, "code": result.code, "calls": calls}
 
 
 def _row_result(values: dict[str, object]) -> RowResult:

@@ -25,7 +25,7 @@ from reverse_etl.iterable.answers import Answer, read_answer, refusal
 from reverse_etl.iterable.auth import Authenticator
 from reverse_etl.iterable.bulk_answers import BulkAnswer, read_bulk_answer
 from reverse_etl.iterable.connection import IterableConnection
-from reverse_etl.iterable.limits import HEADROOM, LIMITS, Endpoint
+from reverse_etl.iterable.limits import HEADROOM, LIMITS, Endpoint, Limit
 from reverse_etl.iterable.payloads import encode
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class IterableClient:
         connection: IterableConnection,
         *,
         retry: RetryPolicy | None = None,
+        limits: Mapping[Endpoint, Limit] = LIMITS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
@@ -59,8 +60,10 @@ class IterableClient:
         self._clock = clock
         self._authenticator = Authenticator(connection, clock=clock)
         share = connection.rate_share * HEADROOM
-        self._pacers = {endpoint: Pacer(limit.per_second * share) for endpoint, limit in LIMITS.items()}
-        self._timeouts = {endpoint: aiohttp.ClientTimeout(total=_timeout(connection, endpoint)) for endpoint in LIMITS}
+        self._pacers = {endpoint: Pacer(limit.per_second * share) for endpoint, limit in limits.items()}
+        self._timeouts = {
+            endpoint: aiohttp.ClientTimeout(total=_timeout(connection, endpoint)) for endpoint in Endpoint
+        }
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

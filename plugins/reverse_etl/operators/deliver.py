@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
@@ -61,7 +63,8 @@ class DeliverOperator(SyncOperator):
                 results.add(result)
                 progress.step()
 
-            totals, stopped = asyncio.run(self._deliver(batch, note, dry_run=context["params"]["dry_run"]))
+            with _short_collections():
+                totals, stopped = asyncio.run(self._deliver(batch, note, dry_run=context["params"]["dry_run"]))
         delivery = BatchDelivery(
             batch.index, str(target), totals.as_dict(), progress.seconds, str(stopped) if stopped else ""
         )
@@ -91,6 +94,17 @@ class DeliverOperator(SyncOperator):
             except DestinationError as error:
                 return engine.totals, error
             return engine.totals, None
+
+
+@contextmanager
+def _short_collections() -> Iterator[None]:
+    """Keep what Airflow has loaded out of garbage collection: going through it stops the event loop for 0.1 s."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _hook(sync: Sync) -> Any:
