@@ -1,0 +1,19 @@
+"""The keys of the rows that were not delivered; arguments: results file, folder of the run's batches, key columns."""
+
+import os
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from reverse_etl.redaction import KeyHasher
+
+results, batches, *key_columns = sys.argv[1:]
+hasher = KeyHasher(os.environ["AIRFLOW__REVERSE_ETL__HASH_KEY"])
+rows = pq.read_table(results, columns=["key", "outcome", "code"], filters=[("outcome", "!=", "delivered")])
+undelivered = {row["key"]: row for row in rows.to_pylist()}
+for batch in sorted(Path(batches).glob("batch-*.parquet")):
+    for row in pq.read_table(batch, columns=key_columns).to_pylist():
+        key = [row[column] for column in key_columns]
+        if found := undelivered.get(hasher(key)):
+            print(*key, found["outcome"], found["code"])

@@ -1,0 +1,105 @@
+"""The example of docs/write-a-sync.md on a database and the sandbox, and what docs/results.md says of its files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from reverse_etl.operators.export_csv import ExportCsvOperator
+from reverse_etl.sync import Sync
+from tests.docs.conftest import SIGNUPS, Bash, Signups
+from tests.docs.pages import block, codes, output_of, read, table
+from tests.operators.conftest import default_destination
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_good_day_delivers_its_two_trials(signups: Signups) -> None:
+    assert signups.good.state == "success"
+    assert signups.good.counts == {"read": 2, "delivered": 2}
+
+
+def test_the_page_shows_the_users_that_arrive(signups: Signups) -> None:
+    shown = [json.loads(line) for line in block("arrived").splitlines()]
+    assert sorted(signups.users, key=lambda user: str(user["userId"])) == shown
+
+
+def test_each_trial_has_its_event(signups: Signups) -> None:
+    shown = {event["userId"]: (event["eventName"], event["createdAt"]) for event in signups.events}
+    assert shown == {
+        "501": ("trial_started", "2026-01-13 07:30:00 +00:00"),
+        "502": ("trial_started", "2026-01-13 21:05:00 +00:00"),
+    }
+    fields = {event["userId"]: event["dataFields"] for event in signups.events}
+    assert fields["501"] == {"trial_plan": "team", "ends_on": "2026-01-27 00:00:00 +00:00"}
+
+
+def test_the_bad_day_delivers_the_rest_and_fails_the_run(signups: Signups) -> None:
+    assert signups.bad.state == "failed"
+    assert signups.bad.counts == {"read": 2, "delivered": 1, "invalid": 1}
+
+
+def test_the_files_are_those_of_the_table(signups: Signups) -> None:
+    named = {codes(cells[0])[0] for cells in table("docs/results.md", "file")}
+    assert {signups.file(signups.good, kind).name for kind in ("csv", "json", "parquet")} == named
+
+
+def test_the_json_has_the_fields_of_the_table(signups: Signups) -> None:
+    result = orjson.loads(signups.file(signups.bad, "json").read_bytes())
+    rows = {name: cells[1] for cells in table("docs/results.md", "field") for name in codes(cells[0])}
+    assert set(rows) == set(result)
+    assert set(codes(rows["seconds"])) == set(result["seconds"])
+    named = codes(rows["totals"])
+    assert named == [name for name in result["totals"] if name in named]
+    assert len(result["totals"]) == len(named) + 6
+    assert set(codes(rows["reasons"])) == set(result["reasons"][0])
+    delivered = next(record for record in result["records"] if record["outcome"] == "delivered")
+    assert set(codes(rows["records"])) == {*delivered, *delivered["calls"]["user_update"]}
+    assert result["problems"]
+
+
+def test_the_counts_of_the_snippet_are_those_of_the_run(signups: Signups, bash: Bash) -> None:
+    printed = bash(f"python docs/examples/read_results.py '{signups.file(signups.bad, 'parquet')}'")
+    assert sorted(printed.splitlines()) == ["1 delivered delivered", "1 invalid email_malformed"]
+
+
+def test_a_row_is_found_again_by_its_key(signups: Signups, bash: Bash) -> None:
+    results = {"RESULTS": str(signups.file(signups.bad, "parquet"))}
+    assert bash(block("find-row"), results) == output_of("find-row")
+
+
+def test_another_hash_key_finds_nothing(signups: Signups, bash: Bash) -> None:
+    changed = {
+        "RESULTS": str(signups.file(signups.bad, "parquet")),
+        "AIRFLOW__REVERSE_ETL__HASH_KEY": "another key of the hash",
+    }
+    assert bash(block("find-row"), changed) == ""
+
+
+def test_the_keys_of_undelivered_rows_are_found(signups: Signups, bash: Bash) -> None:
+    places = {
+        "RESULTS": str(signups.file(signups.bad, "parquet")),
+        "BATCHES": str(signups.batches(signups.bad)),
+    }
+    assert bash(block("undelivered"), places) == output_of("undelivered")
+
+
+def test_the_batches_lie_where_the_page_says(signups: Signups) -> None:
+    assert "`<staging_path>/<dag>/<run>/`" in " ".join(read("docs/results.md").split())
+    folder = signups.batches(signups.bad)
+    assert folder.parent == signups.staging / "trial_signups"
+    assert pq.read_table(folder / "batch-00000.parquet").num_rows == 2
+
+
+def test_the_export_without_neutralising_is_an_operator(metadata: None) -> None:
+    from airflow.sdk import DAG
+
+    sync = Sync("page", SIGNUPS / "trial_signups.sql", ("trial_id",), default_destination())
+    names: dict[str, Any] = {"ExportCsvOperator": ExportCsvOperator, "SYNC": sync}
+    with DAG("as_on_the_page", schedule=None):
+        exec(block("neutralise"), names)
+    assert names["export_csv"].neutralise is False
