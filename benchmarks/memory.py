@@ -11,7 +11,9 @@ from upath import UPath
 
 from benchmarks.job import Job
 from benchmarks.pipeline import deliver, extract, lift_limits, open_client
+from benchmarks.sync import sync
 from reverse_etl.delivery.progress import Progress
+from reverse_etl.iterable.config import IterableDestination
 from reverse_etl.staging.csv_export import export_csv
 
 
@@ -40,6 +42,9 @@ def main() -> None:
     lift_limits()
     if "airflow" in sys.modules:
         raise RuntimeError("Airflow was imported and would hide the growth of the steps")
+    mapping = sync(sys.argv).destination
+    if not isinstance(mapping, IterableDestination):
+        raise TypeError("the sync that is measured is one for Iterable")
     folder = UPath(Path(job.folder) / "staging")
     steps = Steps()
     batches = extract(job, folder)
@@ -49,7 +54,7 @@ def main() -> None:
     progress = Progress(job.rows, lambda line: print(f"    {line}", file=sys.stderr, flush=True))
     delivered = 0
     for batch in batches:
-        totals = deliver(batch, folder, open_client(job), job.in_flight, progress.step)
+        totals = deliver(batch, folder, open_client(job, mapping), progress.step)
         delivered += totals.as_dict()["delivered"]
     steps.done("deliver")
     job.finish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from functools import partial
 
@@ -10,7 +11,7 @@ from airflow.sdk import ObjectStoragePath
 
 from benchmarks.job import Job
 from benchmarks.pipeline import deliver, extract, lift_limits
-from benchmarks.sync import SYNC
+from benchmarks.sync import sync
 from reverse_etl.delivery.progress import Progress
 from reverse_etl.iterable.hook import IterableHook
 
@@ -21,6 +22,7 @@ def main() -> None:
     job = Job.given()
     if not job.limited:
         lift_limits()
+    measured = sync(sys.argv)
     folder = ObjectStoragePath(f"file://{job.folder}/staging")
     started = time.monotonic()
     batches = extract(job, folder)
@@ -29,7 +31,7 @@ def main() -> None:
     for batch in batches:
         hook = IterableHook()
         progress = Progress(batch.rows, LOG.info)
-        totals = deliver(batch, folder, partial(hook.destination, SYNC), hook.requests_in_flight, progress.step)
+        totals = deliver(batch, folder, partial(hook.destination, measured), progress.step)
         delivered += totals.as_dict()["delivered"]
     ended = time.monotonic()
     job.finish(seconds=ended - started, extract_seconds=extracted - started, delivered=delivered)

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import sandbox
 from benchmarks.contenders import Contender, environment, measure
 from benchmarks.job import Job
+from benchmarks.sync import BULK
 from devstack.database import PrivateServer
 
 LATENCY_MS = 50
@@ -27,19 +28,20 @@ class Plan:
     script_rows: int = 100
     http_rows: int = 30
     our_rows: int = 15_000
+    bulk_rows: int = 50_000
     repeats: int = 3
     memory_rows: tuple[int, ...] = (10_000, 1_000_000)
 
     def seconds(self, parts: Iterable[str]) -> float:
         """Return roughly how long the parts take, from rates seen on two cores."""
-        speed = 2 * self.script_rows / 9 + self.http_rows + 40 + 2 * self.our_rows / 490
+        speed = 2 * self.script_rows / 9 + self.http_rows + 40 + 2 * self.our_rows / 490 + self.bulk_rows / 4500
         ceiling = 3 * self.our_rows / 900 + 15
         memory = sum(self.memory_rows) / 1500 + 60
         costs = {"speed": self.repeats * speed, "ceiling": self.repeats * ceiling, "memory": memory}
         return sum(costs[part] for part in parts)
 
 
-QUICK = Plan(script_rows=10, http_rows=3, our_rows=1500, repeats=1, memory_rows=(1000, 10_000))
+QUICK = Plan(script_rows=10, http_rows=3, our_rows=1500, bulk_rows=5000, repeats=1, memory_rows=(1000, 10_000))
 
 
 class Workshop:
@@ -81,6 +83,7 @@ def speed(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
         Contender("script, requests.Session", ("benchmarks.script", "session"), plan.script_rows),
         Contender("HttpOperator mapped per row", ("benchmarks.dag_run", "http_per_row", "rows"), plan.http_rows),
         Contender("ours", ("benchmarks.ours",), plan.our_rows),
+        Contender("ours, in bulk", ("benchmarks.ours", BULK), plan.bulk_rows),
         Contender("ours, as a DAG", ("benchmarks.dag_run", "batches", "row_limit"), plan.our_rows),
     ]
     workshop.prepare_airflow()

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from benchmarks.job import API_KEY, HASH_KEY, Job
-from benchmarks.sync import DESTINATION, SYNC
+from benchmarks.sync import SYNC
 from reverse_etl.delivery.destination import Destination
 from reverse_etl.delivery.engine import DeliveryEngine
 from reverse_etl.delivery.outcomes import RowResult, Totals
 from reverse_etl.delivery.results import writing_results
 from reverse_etl.iterable.client import IterableClient
+from reverse_etl.iterable.config import IterableDestination
 from reverse_etl.iterable.connection import IterableConnection
 from reverse_etl.iterable.destination import IterableDelivery
 from reverse_etl.iterable.limits import LIMITS, Endpoint, Limit
@@ -38,21 +39,21 @@ def extract(job: Job, folder: StagingPath) -> list[BatchRef]:
         return write_batches(stream, folder, row_limit=job.rows)
 
 
-def open_client(job: Job) -> Opener:
+def open_client(job: Job, mapping: IterableDestination) -> Opener:
     """Return what opens the destination as the hook does, without Airflow."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Destination]:
         connection = IterableConnection(api_key=API_KEY, host=job.url, requests_in_flight=job.in_flight)
         async with IterableClient(connection) as client:
-            yield IterableDelivery(client, SYNC.name, SYNC.key, DESTINATION)
+            yield IterableDelivery(
+                client, SYNC.name, SYNC.key, mapping, calls=mapping.calls, requests_in_flight=job.in_flight
+            )
 
     return opened
 
 
-def deliver(
-    batch: BatchRef, folder: StagingPath, open_destination: Opener, in_flight: int, step: Callable[[], None]
-) -> Totals:
+def deliver(batch: BatchRef, folder: StagingPath, open_destination: Opener, step: Callable[[], None]) -> Totals:
     """Deliver one batch as a deliver task does, row results included; `step` is called for every row."""
     with writing_results(folder / f"results-{batch.index:05d}.parquet") as results:
 
@@ -60,15 +61,11 @@ def deliver(
             results.add(result)
             step()
 
-        return asyncio.run(_deliver(folder / f"batch-{batch.index:05d}.parquet", open_destination, in_flight, note))
+        return asyncio.run(_deliver(folder / f"batch-{batch.index:05d}.parquet", open_destination, note))
 
 
-async def _deliver(
-    path: StagingPath, open_destination: Opener, in_flight: int, note: Callable[[RowResult], None]
-) -> Totals:
+async def _deliver(path: StagingPath, open_destination: Opener, note: Callable[[RowResult], None]) -> Totals:
+    engine = DeliveryEngine(key=SYNC.key, hash_key=KeyHasher(HASH_KEY), on_result=note)
     async with open_destination() as destination:
-        engine = DeliveryEngine(
-            destination, key=SYNC.key, hash_key=KeyHasher(HASH_KEY), in_flight=in_flight, on_result=note
-        )
-        await engine.deliver(itertools.chain.from_iterable(read_rows(path)))
-        return engine.totals
+        await engine.deliver(itertools.chain.from_iterable(read_rows(path)), destination)
+    return engine.totals

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from benchmarks.rows import QUERY
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.mapping import Constant, Field, Kind
@@ -9,6 +12,7 @@ from reverse_etl.sync import Sync
 
 DESTINATION = IterableDestination(
     email="email",
+    calls="single",
     user=UserUpdate(
         fields=(
             Field("first_name"),
@@ -32,3 +36,9 @@ DESTINATION = IterableDestination(
     ),
 )
 SYNC = Sync(name="benchmark", query=QUERY, key=("page_view_id",), destination=DESTINATION)
+BULK = "bulk"
+
+
+def sync(arguments: Sequence[str]) -> Sync:
+    """Return the sync call by call, or in bulk when the arguments of the process say so."""
+    return replace(SYNC, destination=replace(DESTINATION, calls="bulk")) if BULK in arguments else SYNC

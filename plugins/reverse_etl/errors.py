@@ -5,12 +5,14 @@
     |-- SourceError                  the source query or its result cannot be used
     |   `-- SourceUnavailable        the database went away; another try may work          (retryable)
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
+    |-- LedgerUnavailable            the ledger's database did not answer or is locked or full    (retryable)
     |-- InvalidRow                   one row we refuse before sending it (outcome `invalid`)
     |-- RunFailed                    the report: a batch failed, totals do not add up, too many rows failed
     `-- DestinationError             the engagement platform
         |-- CallRejected             it refused this one call (outcome `rejected`)
         |-- UserSuppressed           it refuses this person for good (outcome `suppressed`)
         |-- CallFailed               transient, tries used up (outcome `failed`)          (retryable)
+        |   |-- UserNotFound             it does not know this person, perhaps not yet        (retryable)
         |   |-- Throttled            it asked us to slow down                             (retryable)
         |   |-- AnswerUnreadable     the answer does not say whether the call was applied (retryable)
         |   `-- ConnectionFailed     no answer: refused, reset, timed out                 (retryable)
@@ -49,6 +51,12 @@ class SourceUnavailable(SourceError):
 
 class StagingError(ReverseEtlError):
     """A batch or an export could not be written or read; another try may find the storage well again."""
+
+    retryable = True
+
+
+class LedgerUnavailable(ReverseEtlError):
+    """The ledger's database did not answer, is locked or is full; delivery stops rather than runs unrecorded."""
 
     retryable = True
 
@@ -124,6 +132,10 @@ class CallFailed(DestinationError):
     """A transient failure."""
 
     retryable = True
+
+
+class UserNotFound(CallFailed):
+    """The platform does not know this person: not yet, or not at all (then outcome `rejected`)."""
 
 
 class Throttled(CallFailed):

@@ -34,10 +34,12 @@ class Field:
 
     name: str
     column: str = ""
-    kind: Kind = Kind.AUTO
+    kind: Kind | str = Kind.AUTO
 
     def __post_init__(self) -> None:
         check_name("Field.name", self.name)
+        if not isinstance(self.column, str):
+            raise ConfigurationError(f"Field.column of {self.name!r} is {self.column!r}, expected a column name")
         object.__setattr__(self, "column", self.column or self.name)
         object.__setattr__(self, "kind", _kind(self.kind))
 
@@ -79,9 +81,16 @@ def check_fields(where: str, fields: Sequence[FieldLike], reserved: Iterable[str
             raise ConfigurationError(f"{where} holds a {type(field).__name__}, expected Field(...) or Constant(...)")
         if field.name in seen:
             raise ConfigurationError(f"{where} names {field.name!r} twice")
-        if field.name in reserved:
+        if field.name in reserved or field.name.split(".")[0] in reserved:
             raise ConfigurationError(f"{where} names {field.name!r}, which the destination keeps for itself")
         seen.add(field.name)
+
+
+def as_tuple(where: str, values: object) -> tuple[object, ...]:
+    """Return a list or tuple as a tuple; a single value or None is refused because it is easily meant otherwise."""
+    if not isinstance(values, list | tuple):
+        raise ConfigurationError(f"{where} is a {_type(values)}, expected a tuple such as (..., ...)")
+    return tuple(values)
 
 
 def columns_of(fields: Iterable[FieldLike]) -> tuple[str, ...]:
@@ -100,7 +109,7 @@ class FieldRenderer:
     ) -> None:
         self._constants = {field.name: field.value for field in fields if isinstance(field, Constant)}
         self._fields = [
-            (field.name, field.column, _converter(field.kind, write_datetime))
+            (field.name, field.column, _converter(_kind(field.kind), write_datetime))
             for field in fields
             if isinstance(field, Field)
         ]
@@ -171,7 +180,7 @@ def as_text(value: object) -> str:
     """Return text, or a number written as text; half a surrogate pair is refused because UTF-8 cannot hold it."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise InvalidRow("not_text", f"expected text, not {_type(value)}")
-    text = str(value)
+    text = format(value, "f") if isinstance(value, Decimal) else str(value)
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -53,11 +53,12 @@ _ITERABLE = {
     "hook-class-name": "reverse_etl.iterable.hook.IterableHook",
     "hook-name": "Iterable",
     "ui-field-behaviour": {
-        "hidden-fields": ["schema", "login", "port"],
+        "hidden-fields": ["schema", "login"],
         "relabeling": {"password": "API key", "host": "Host (only for the sandbox)"},
         "placeholders": {
             "password": "a server-side API key",
             "host": "empty, or http://127.0.0.1:8081 for the sandbox",
+            "port": "0 (without a port the Test button of Airflow 3.3.2 refuses to test)",
         },
     },
     "conn-fields": {

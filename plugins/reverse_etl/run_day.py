@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from reverse_etl.errors import ConfigurationError
 
 LONGEST_WINDOW_DAYS = 366
+EARLIEST_YEAR = 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class RunDay:
     window_days: int = 7
 
     def __post_init__(self) -> None:
+        if self.day.year < EARLIEST_YEAR:
+            raise ConfigurationError(f"date is {self.day}, expected a day from {EARLIEST_YEAR} on")
         if not 1 <= self.window_days <= LONGEST_WINDOW_DAYS:
             raise ConfigurationError(
                 f"window_days is {self.window_days}, expected a whole number from 1 to {LONGEST_WINDOW_DAYS}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.mapping import as_tuple
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -55,31 +56,36 @@ class Sync:
             raise ConfigurationError(
                 f"Sync.name is {self.name!r}, expected lower-case letters, digits and underscores (63 at most)"
             )
+        if not isinstance(self.query, str | Path):
+            raise ConfigurationError(f"Sync.query of {self.name} is {self.query!r}, expected the path of a .sql file")
         if not Path(self.query).is_file():
             raise ConfigurationError(f"Sync.query of {self.name}: there is no file {self.query}")
         object.__setattr__(self, "query", Path(self.query))
         object.__setattr__(self, "key", self._checked_key())
-        if not 0 <= self.failure_share <= 1:
-            raise ConfigurationError(f"Sync.failure_share of {self.name} is {self.failure_share}, expected 0 to 1")
+        if not isinstance(self.failure_share, int | float) or not 0 <= self.failure_share <= 1:
+            raise ConfigurationError(f"Sync.failure_share of {self.name} is {self.failure_share!r}, expected 0 to 1")
         if not isinstance(self.source_conn_id, str) or not self.source_conn_id:
             raise ConfigurationError(f"Sync.source_conn_id of {self.name} is empty, expected a connection id")
-        if not hasattr(self.destination, "hook_class"):
+        if not hasattr(self.destination, "hook_class") or isinstance(self.destination, type):
             raise ConfigurationError(
                 f"Sync.destination of {self.name} is a {type(self.destination).__name__}, "
                 "expected a destination such as IterableDestination(...)"
             )
 
     def _checked_key(self) -> tuple[str, ...]:
-        key = (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        key = (self.key,) if isinstance(self.key, str) else as_tuple(f"Sync.key of {self.name}", self.key)
         if not key or not all(isinstance(column, str) and column for column in key):
             raise ConfigurationError(f"Sync.key of {self.name} is {self.key!r}, expected one or more column names")
         if len(set(key)) != len(key):
-            raise ConfigurationError(f"Sync.key of {self.name} names a column twice: {', '.join(key)}")
-        return key
+            raise ConfigurationError(f"Sync.key of {self.name} names a column twice: {self.key!r}")
+        return tuple(map(str, key))
 
     def sql(self) -> str:
-        """Return the text of the query."""
-        return self.query.read_text(encoding="utf-8")
+        """Return the text of the query; raise ConfigurationError when it is not UTF-8."""
+        try:
+            return self.query.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{self.query} is not UTF-8; save it in that encoding") from None
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""

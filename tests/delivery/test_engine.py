@@ -21,6 +21,8 @@ from reverse_etl.errors import (
     DestinationUnavailable,
     InvalidRow,
     StagingError,
+    Throttled,
+    UserNotFound,
     UserSuppressed,
 )
 from reverse_etl.redaction import KeyHasher
@@ -53,7 +55,9 @@ class Platform:
         if row.get("invalid"):
             raise InvalidRow("email_malformed", "the e-mail is not well-formed")
         identity = {"person": str(row["person"]), "id": str(row["id"])}
-        return RenderedRow(identity["person"], (Call("update", b"0123456789", identity), Call("event", b"", identity)))
+        return RenderedRow(
+            (identity["person"],), (Call("update", b"0123456789", identity), Call("event", b"", identity))
+        )
 
     def pack_limit(self, kind: str) -> PackLimit:
         return PackLimit(self.pack, 1000)
@@ -89,7 +93,6 @@ class Run:
         self.results: list[RowResult] = []
         self.platform = platform
         self.engine = DeliveryEngine(
-            platform,
             key=("id",),
             hash_key=HASH,
             on_result=self.results.append,
@@ -97,7 +100,7 @@ class Run:
         )
 
     async def deliver(self, source: Iterable[Mapping[str, object]]) -> Run:
-        await self.engine.deliver(source)
+        await self.engine.deliver(iter(source), self.platform)
         return self
 
     def by_id(self, row_id: int) -> RowResult:
@@ -139,7 +142,7 @@ async def test_a_platform_that_goes_down_later_stops_the_batch() -> None:
         await run.deliver(rows(1000))
     assert caught.value.retryable
     assert run.counts["delivered"] == 100
-    assert FAILED_IN_A_ROW <= len(run.platform.sent) - 200 < FAILED_IN_A_ROW + 10
+    assert FAILED_IN_A_ROW <= len(run.platform.sent) - 200 <= FAILED_IN_A_ROW + 10
     assert add_up(1000, run.engine.totals.as_dict())
 
 
@@ -302,3 +305,77 @@ async def test_a_bug_in_sending_ends_the_delivery_with_that_bug() -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         await Run(Broken()).deliver(rows(10))
+
+
+# --- Found by review -------------------------------------------------------------------------------------------
+
+
+async def test_an_endpoint_that_is_down_is_noticed_although_another_one_works() -> None:
+    run = Run(Platform(lambda call, row_id: CallFailed("no", status=503) if call == "event" else None))
+    with pytest.raises(DestinationUnavailable):
+        await run.deliver(rows(1000))
+    assert len([call for call, _ in run.platform.sent if call == "event"]) <= FAILED_IN_A_ROW + 10
+    assert add_up(1000, run.engine.totals.as_dict())
+
+
+async def test_people_the_platform_does_not_know_stop_nothing() -> None:
+    unknown = UserNotFound("who", status=400, code="UnknownEmailError")
+    run = await Run(Platform(lambda call, row_id: unknown if row_id < 200 else None)).deliver(rows(250))
+    assert run.counts == {"delivered": 50, "rejected": 200}
+
+
+async def test_a_platform_that_asks_for_a_very_long_wait_stops_the_batch() -> None:
+    throttled = Throttled("later", status=429, code="RateLimitExceeded")
+    run = Run(Platform(lambda call, row_id: throttled if row_id == 5 else None))
+    with pytest.raises(DestinationUnavailable, match="longer wait"):
+        await run.deliver(rows(500))
+    assert add_up(500, run.engine.totals.as_dict())
+
+
+async def test_rows_that_share_any_identifier_wait_for_each_other() -> None:
+    class TwoIdentifiers(Platform):
+        def render(self, row: Mapping[str, object]) -> RenderedRow:
+            rendered = super().render(row)
+            shared = ("email:ada",) if row["id"] in (0, 2) else ("id:7",) if row["id"] == 3 else ("email:ada", "id:7")
+            return RenderedRow(shared, rendered.calls)
+
+    platform = TwoIdentifiers(pause=0.001)
+    await Run(platform).deliver([{"id": number, "person": "ada"} for number in range(4)])
+    assert platform.most_per_person["ada"] <= 2  # rows 2 and 3 share nothing
+    order = [row_id for call, row_id in platform.sent if call == "event"]
+    assert order[:2] == [0, 1]
+
+
+async def test_many_rows_of_few_people_do_not_hold_up_the_others() -> None:
+    source = [{"id": number, "person": "busy" if number < 30 else f"p{number}"} for number in range(60)]
+    platform = Platform(pause=0.001, in_flight=20)
+    await Run(platform).deliver(source)
+    last_of_the_others = max(place for place, (_, row_id) in enumerate(platform.sent) if row_id >= 30)
+    assert last_of_the_others < len(platform.sent) - 10
+
+
+async def test_many_invalid_rows_do_not_hold_up_the_event_loop() -> None:
+    turns = 0
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    run = await Run(Platform()).deliver(rows(20_000, invalid=True))
+    ticking.cancel()
+    assert run.counts == {"invalid": 20_000}
+    assert turns >= 20
+
+
+async def test_a_delivery_cut_short_from_outside_leaves_a_result_for_every_row() -> None:
+    platform = Platform(pause=0.01, in_flight=5)
+    run = Run(platform)
+    source = iter(rows(500))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(run.engine.deliver(source, platform), timeout=0.1)
+    run.engine.abandon(source)
+    assert add_up(500, run.engine.totals.as_dict())
+    assert {result.code for result in run.results} == {"delivered", "interrupted", "not_sent"}

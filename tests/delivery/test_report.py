@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ TRACKED = CallResult("event_track", Outcome.DELIVERED, "delivered", 200, 1, "req
 REFUSED = CallResult("event_track", Outcome.REJECTED, "BadParams", 400, 1)
 
 
+def key(name: object) -> str:
+    return hashlib.blake2b(str(name).encode(), digest_size=16).hexdigest()
+
+
 def delivered(number: int) -> RowResult:
-    return RowResult.of_calls(f"key-{number}", [UPDATED, TRACKED])
+    return RowResult.of_calls(key(number), [UPDATED, TRACKED])
 
 
 def write(folder: Path, results: Iterable[RowResult], *, read: int, failure_share: float = 0.05) -> Report:
@@ -61,7 +66,7 @@ def test_more_outcomes_than_rows_are_a_problem(tmp_path: Path) -> None:
 def test_a_failure_share_above_the_allowed_one_is_a_problem_that_names_the_reasons(
     tmp_path: Path, outcome: Outcome, counts_as_failure: bool
 ) -> None:
-    results = [*map(delivered, range(93)), *(RowResult(f"bad-{n}", outcome, "some_code") for n in range(7))]
+    results = [*map(delivered, range(93)), *(RowResult(key(f"bad-{n}"), outcome, "some_code") for n in range(7))]
     problems = write(tmp_path, results, read=100).problems()
     if counts_as_failure:
         assert problems == [
@@ -73,16 +78,16 @@ def test_a_failure_share_above_the_allowed_one_is_a_problem_that_names_the_reaso
 
 
 def test_exactly_the_allowed_share_is_fine(tmp_path: Path) -> None:
-    results = [*map(delivered, range(95)), *(RowResult(f"b{n}", Outcome.INVALID, "x") for n in range(5))]
+    results = [*map(delivered, range(95)), *(RowResult(key(f"b{n}"), Outcome.INVALID, "x") for n in range(5))]
     assert write(tmp_path, results, read=100).problems() == []
 
 
 def test_partial_and_total_failures_are_told_apart(tmp_path: Path) -> None:
     results = [
         delivered(1),
-        RowResult.of_calls("partial", [UPDATED, REFUSED]),
-        RowResult.of_calls("total", [CallResult("user_update", Outcome.FAILED, "http_503", 503, 3)]),
-        RowResult("invalid", Outcome.INVALID, "email_malformed"),
+        RowResult.of_calls(key("partial"), [UPDATED, REFUSED]),
+        RowResult.of_calls(key("total"), [CallResult("user_update", Outcome.FAILED, "http_503", 503, 3)]),
+        RowResult(key("invalid"), Outcome.INVALID, "email_malformed"),
     ]
     write(tmp_path, results, read=4)
     totals = read_json(tmp_path)["totals"]
@@ -102,7 +107,7 @@ def test_partial_and_total_failures_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_record_tells_the_outcome_of_each_call(tmp_path: Path) -> None:
-    write(tmp_path, [RowResult.of_calls("partial", [UPDATED, REFUSED])], read=1)
+    write(tmp_path, [RowResult.of_calls(key("partial"), [UPDATED, REFUSED])], read=1)
     (record,) = read_json(tmp_path)["records"]
     assert record["outcome"] == "rejected"
     assert record["reason"] == "BadParams"
@@ -118,7 +123,7 @@ def test_a_record_tells_the_outcome_of_each_call(tmp_path: Path) -> None:
 
 def test_the_json_has_every_bad_row_and_a_thousand_good_ones_and_the_parquet_all(tmp_path: Path) -> None:
     good, bad = MOST_DELIVERED_ROWS + 500, 1200
-    results = [*map(delivered, range(good)), *(RowResult(f"b{n}", Outcome.INVALID, "x") for n in range(bad))]
+    results = [*map(delivered, range(good)), *(RowResult(key(f"b{n}"), Outcome.INVALID, "x") for n in range(bad))]
     write(tmp_path, results, read=good + bad)
     records = read_json(tmp_path)["records"]
     assert sum(record["outcome"] == "invalid" for record in records) == bad
@@ -159,3 +164,8 @@ def test_results_of_a_delivery_that_crashed_leave_no_file(tmp_path: Path) -> Non
 def test_the_sum_rule_counts_every_outcome_once() -> None:
     assert add_up(3, {"delivered": 1, "invalid": 2})
     assert not add_up(3, {"delivered": 1, "invalid": 1})
+
+
+def test_a_key_that_is_not_unique_is_a_problem(tmp_path: Path) -> None:
+    (problem,) = write(tmp_path, [delivered(1), delivered(1), delivered(2)], read=3).problems()
+    assert problem.startswith("1 rows have the key of another row")

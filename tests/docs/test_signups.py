@@ -89,9 +89,9 @@ def test_the_keys_of_undelivered_rows_are_found(signups: Signups, bash: Bash) ->
 
 
 def test_the_batches_lie_where_the_page_says(signups: Signups) -> None:
-    assert "`<staging_path>/<dag>/<run>/`" in " ".join(read("docs/results.md").split())
+    assert "`<staging_path>/<dag>/<run>/<sync>/`" in " ".join(read("docs/results.md").split())
     folder = signups.batches(signups.bad)
-    assert folder.parent == signups.staging / "trial_signups"
+    assert folder.parent.parent == signups.staging / "trial_signups"
     assert pq.read_table(folder / "batch-00000.parquet").num_rows == 2
 
 

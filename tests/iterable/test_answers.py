@@ -11,6 +11,7 @@ from reverse_etl.errors import (
     CallRejected,
     DestinationError,
     Throttled,
+    UserNotFound,
     UserSuppressed,
     WrongDestination,
 )
@@ -61,12 +62,14 @@ def refusal(status: int, body: bytes, headers: dict[str, str] | None = None) -> 
         # the person, for good or not yet
         (400, envelope("ForgottenUserError"), UserSuppressed, "ForgottenUserError"),
         (409, envelope("ForgottenUserError"), UserSuppressed, "ForgottenUserError"),
-        (400, envelope("UnknownEmailError"), CallFailed, "UnknownEmailError"),
-        (400, envelope("UnknownUserIdError"), CallFailed, "UnknownUserIdError"),
+        (400, envelope("UnknownEmailError"), UserNotFound, "UnknownEmailError"),
+        (400, envelope("UnknownUserIdError"), UserNotFound, "UnknownUserIdError"),
         # the account
         (401, envelope("BadApiKey", params={"ip": "1.2.3.4"}), AuthenticationRefused, "BadApiKey"),
         (401, envelope("Success"), AuthenticationRefused, "Success"),
         (401, b"<html>no</html>", AuthenticationRefused, "http_401"),
+        (400, envelope("InvalidJwtPayload"), AuthenticationRefused, "InvalidJwtPayload"),
+        (400, envelope("BadApiKey"), AuthenticationRefused, "BadApiKey"),
         (403, envelope("Forbidden"), AuthenticationRefused, "Forbidden"),
         (404, b"<html><title>Not found</title></html>", WrongDestination, "http_404"),
         (301, b"", WrongDestination, "http_301"),
@@ -154,3 +157,8 @@ def test_a_disabled_key_is_told_from_a_wrong_one() -> None:
 def test_a_success_needs_a_2xx_and_a_body_that_says_so(status: int, body: bytes) -> None:
     answer = Answer(status, {"Iterable-Request-Id": "request-1"}, body)
     assert read_answer(answer) == Receipt(status, "request-1")
+
+
+@pytest.mark.parametrize("request_id", ["", "ada@example.com", "x" * 65, "a b"])
+def test_a_request_id_that_is_none_is_not_kept(request_id: str) -> None:
+    assert refusal(503, b"", {"Iterable-Request-Id": request_id}).request_id is None

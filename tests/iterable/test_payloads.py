@@ -107,7 +107,7 @@ def test_event_ids_of_two_events_or_syncs_never_meet() -> None:
 
 
 def test_e_mails_that_differ_in_case_are_one_person() -> None:
-    assert renderer()(ROW).person == renderer()({**ROW, "email": "ada@example.COM"}).person
+    assert renderer()(ROW).identifiers == renderer()({**ROW, "email": "ada@example.COM"}).identifiers
 
 
 def test_null_deletes_a_profile_field_and_is_left_out_of_an_event() -> None:

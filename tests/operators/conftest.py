@@ -136,11 +136,13 @@ WHERE event_time >= %(window_start)s AND event_time < %(window_end)s ORDER BY id
 def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., Finished]:
     """Return a function that runs a sync over a query of the test's own, with one retry and no waiting."""
 
-    def run(query: str = QUERY, *, key: str = "view_id", destination: Any = None, **params: object) -> Finished:
+    def run(
+        query: str = QUERY, *, key: str = "view_id", destination: Any = None, deliver: Any = None, **params: object
+    ) -> Finished:
         path = tmp_path / "views.sql"
         path.write_text(query)
         sync = Sync(name="views", query=path, key=(key,), destination=destination or default_destination())
-        dag = build_dag(sync)
+        dag = build_dag(sync, deliver)
         register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")
 
@@ -156,7 +158,7 @@ def default_destination(calls: Literal["bulk", "single"] = "single") -> Iterable
     )
 
 
-def build_dag(sync: Sync) -> Any:
+def build_dag(sync: Sync, deliver_operator: Any = None) -> Any:
     from airflow.sdk import DAG, chain
 
     from reverse_etl.operators.deliver import DeliverOperator
@@ -174,7 +176,7 @@ def build_dag(sync: Sync) -> Any:
     ) as dag:
         extract = ExtractOperator(task_id="extract", sync=sync)
         export_csv = ExportCsvOperator(task_id="export_csv", sync=sync)
-        deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=sync)
+        deliver = (deliver_operator or DeliverOperator).over(extract.output, task_id="deliver", sync=sync)
         chain(extract, [export_csv, deliver], ReportOperator(task_id="report", sync=sync))
     return dag
 

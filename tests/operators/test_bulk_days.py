@@ -90,7 +90,17 @@ def test_bad_rows_cost_only_themselves_and_have_their_reasons(
     add_many(shop, 1200)
     views("gone@example.com")
     views("malformed")
-    views("refused@example.zzzz9")
+    views("refused@example.com")
+    sandbox.faults(
+        [
+            {
+                "path": "*bulkUpdate",
+                "kind": "refuse_rows",
+                "match_email": ["refused@example.com"],
+                "list": "invalidEmails",
+            }
+        ]
+    )
     finished = run_sync(destination=BULK)
     assert finished.state == "success"
     assert finished.counts == {"read": 1203, "delivered": 1200, "invalid": 1, "rejected": 1, "suppressed": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -63,6 +64,12 @@ class Api:
     def track(self, **body: object) -> Reply:
         return self.send("POST", "/api/events/track", body)
 
+    def bulk_update(self, *users: object, **top: object) -> Reply:
+        return self.send("POST", "/api/users/bulkUpdate", {"users": users, **top})
+
+    def track_bulk(self, *events: object) -> Reply:
+        return self.send("POST", "/api/events/trackBulk", {"events": events})
+
     def fields_of(self, email: str) -> dict[str, Any]:
         """The profile fields of a user, without the managed ones."""
         fields: dict[str, Any] = self.get(f"/api/users/{email}").json["user"]["dataFields"]
@@ -78,6 +85,10 @@ def running_sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def sandbox(running_sandbox: SandboxServer) -> SandboxServer:
+    """The sandbox without state; a request that an earlier test gave up on is over, and counted, before the reset."""
+    end = time.monotonic() + 10
+    while running_sandbox.stats()["in_flight"]:
+        assert time.monotonic() < end, "a request of an earlier test is still in flight"
     running_sandbox.reset()
     return running_sandbox
 

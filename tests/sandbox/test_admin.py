@@ -83,6 +83,7 @@ def test_stats_count_requests_by_endpoint_and_status(sandbox: Any, api: Any) -> 
         "max_in_flight": 1,
         "max_in_one_second": {"POST /api/users/update": 2, "POST /api/events/track": 2, "unknown path": 1},
         "person_overlaps": 0,
+        "bulk_rows": {},
     }
 
 

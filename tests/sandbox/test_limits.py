@@ -60,6 +60,8 @@ def test_every_endpoint_is_in_the_table_of_published_limits() -> None:
     [
         (UPDATE, ["500.0 per second"]),
         (TRACK, ["2000.0 per second"]),
+        ("POST /api/users/bulkUpdate", ["5.0 per second"]),
+        ("POST /api/events/trackBulk", ["10.0 per second"]),
         ("GET /api/users/getFields", ["3.0 per second"]),
         ("POST /api/users/forget", ["3.0 per second", "1000.0 per day"]),
     ],
@@ -69,13 +71,15 @@ def test_published_limits(endpoint: str, texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("retry_after", [False, True])
-def test_users_update_says_how_long_to_wait(api: Any, sandbox: Any, retry_after: bool) -> None:
-    sandbox.settings(limits={UPDATE: 0.01}, retry_after=retry_after)
-    assert api.update(email="ann@acme.com").status == 200
-    reply = api.update(email="bob@acme.com")
+@pytest.mark.parametrize("path", ["/api/users/update", "/api/users/bulkUpdate"])
+def test_user_updates_say_how_long_to_wait(api: Any, sandbox: Any, path: str, retry_after: bool) -> None:
+    sandbox.settings(limits={f"POST {path}": 0.01}, retry_after=retry_after)
+    body = {"email": "ann@acme.com", "users": [{"email": "ann@acme.com"}]}
+    assert api.send("POST", path, body).status == 200
+    reply = api.send("POST", path, body)
     assert reply.status == 429
     assert reply.json == {
-        "msg": "Exceeded rate limit of 0.01 per second for endpoint:/api/users/update, project: 1 ",
+        "msg": f"Exceeded rate limit of 0.01 per second for endpoint:{path}, project: 1 ",
         "code": "RateLimitExceeded",
         "params": {"rateLimitLimit": 0, "rateLimitRemaining": 0, "rateLimitReset": 100},
     }

@@ -63,8 +63,8 @@ def test_a_user_is_found_by_either_identifier_in_path_or_query(api: Any, path: s
     ("method", "path"),
     [
         ("GET", "/api/nothing"),
-        ("POST", "/api/users/bulkUpdate"),
-        ("POST", "/api/events/trackBulk"),
+        ("GET", "/api/users/bulkUpdate/"),
+        ("POST", "/api/users/bulkUpdateSubscriptions"),
         ("PUT", "/api/users/update"),
         ("GET", "/api/users/byUserId/"),
         ("GET", "/api/users/a/b"),

@@ -79,7 +79,7 @@ def test_a_row_limit_stops_the_source(limit: int, taken: int, folder: StagingPat
 def test_too_many_batches_are_refused_with_the_cure(folder: StagingPath) -> None:
     stream = numbers(7)
 
-    with pytest.raises(StagingError, match="more than 3 batches of 2 rows; raise batch_rows"):
+    with pytest.raises(ConfigurationError, match="more than 3 batches of 2 rows; raise batch_rows"):
         write_batches(stream, folder, batch_rows=2, max_batches=3)
 
     assert stream.closed
@@ -97,7 +97,7 @@ def test_a_limit_below_one_is_refused_by_name(limits: dict[str, int], folder: St
 
 def test_files_of_an_earlier_try_are_removed_and_others_stay(any_folder: StagingPath) -> None:
     write_batches(numbers(12), any_folder, batch_rows=2)
-    (any_folder / ".batch-00003.parquet.partial").write_bytes(b"half")
+    (any_folder / ".batch-00003.parquet.1a2b.partial").write_bytes(b"half")
     (any_folder / "notes.txt").write_bytes(b"mine")
 
     write_batches(numbers(3), any_folder, batch_rows=2)

@@ -5,7 +5,6 @@ import io
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -126,15 +125,3 @@ def test_a_missing_batch_leaves_the_earlier_file(any_folder: StagingPath) -> Non
 
     assert (any_folder / "out.csv").read_bytes() == before
     assert not [path.name for path in any_folder.iterdir() if "partial" in path.name]
-
-
-def test_a_full_disk_is_named_and_leaves_no_file(tmp_path: Path) -> None:
-    folder = UPath(tmp_path / "batches")
-    refs = write_batches(numbers(200_000, chunk=50_000), folder, batch_rows=200_000)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".rows.csv.partial").symlink_to("/dev/full")
-
-    with pytest.raises(StagingError, match="no space is left"):
-        export_csv(refs, folder, UPath(tmp_path / "out" / "rows.csv"))
-
-    assert list((tmp_path / "out").iterdir()) == []

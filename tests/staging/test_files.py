@@ -50,10 +50,13 @@ def test_the_name_appears_only_with_the_whole_file(any_folder: StagingPath) -> N
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".rows.csv.partial").symlink_to("/dev/full")
+    (tmp_path / ".rows.csv.mine.partial").symlink_to("/dev/full")
 
-    with pytest.raises(StagingError, match="rows.csv was not written: no space is left on its storage; free some"):
-        write(UPath(tmp_path / "rows.csv"), b"x" * 100_000)
+    with (
+        pytest.raises(StagingError, match="rows.csv was not written: no space is left on its storage; free some"),
+        write_atomically(UPath(tmp_path / "rows.csv"), mark="mine") as handle,
+    ):
+        handle.write(b"x" * 100_000)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -75,15 +78,24 @@ def test_leftovers_that_cannot_be_removed_are_named(tmp_path: Path) -> None:
 
 
 def test_only_matching_and_partial_files_are_removed(any_folder: StagingPath) -> None:
-    for name in ("batch-1", ".batch-2.partial", "other", ".other.partial"):
+    for name in ("batch-1", ".batch-2.1a2b.partial", "other", ".other.1a2b.partial"):
         write(any_folder / name, b"x")
 
     remove_matching(any_folder, ("batch-*",))
 
-    assert names(any_folder) == [".other.partial", "other"]
+    assert names(any_folder) == [".other.1a2b.partial", "other"]
 
 
 def test_a_folder_that_does_not_exist_has_nothing_to_remove(any_folder: StagingPath) -> None:
     remove_matching(any_folder, ("batch-*",))
 
     assert not any_folder.exists()
+
+
+def test_two_writers_of_one_target_do_not_mix(tmp_path: Path) -> None:
+    target = UPath(tmp_path / "rows.csv")
+    with write_atomically(target) as one, write_atomically(target) as other:
+        one.write(b"1" * 100)
+        other.write(b"2" * 100)
+    assert target.read_bytes() in (b"1" * 100, b"2" * 100)
+    assert names(UPath(tmp_path)) == ["rows.csv"]

@@ -32,6 +32,11 @@ def test_a_window_out_of_range_is_refused(days: int) -> None:
         RunDay(date(2026, 1, 13), days)
 
 
+def test_a_day_long_ago_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected a day from 1970 on"):
+        RunDay(date(1, 1, 3))
+
+
 @pytest.mark.parametrize(
     ("asked", "logical_date", "run_after", "expected"),
     [

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from reverse_etl.delivery.destination import Verdict
-from reverse_etl.errors import AccountRefused, CallFailed, DestinationError, DestinationUnavailable
+from reverse_etl.errors import (
+    AccountRefused,
+    CallFailed,
+    DestinationError,
+    DestinationUnavailable,
+    Throttled,
+    UserNotFound,
+)
 
 FAILED_IN_A_ROW = 50
-"""Failed requests without a success between them after which the destination counts as unavailable."""
+"""Failed requests of one kind without a success between them after which the destination counts as unavailable."""
 
 FAILED_BEFORE_FIRST_ANSWER = 3
 """The same, as long as the destination has not answered at all: requests then go out one by one."""
@@ -20,26 +29,32 @@ class Breaker:
     def __init__(self) -> None:
         self.has_answered = False
         self.stopped: DestinationError | None = None
-        self._failed_in_a_row = 0
+        self._failed_in_a_row: Counter[str] = Counter()
 
-    def note(self, verdicts: Sequence[Verdict]) -> None:
-        """Take in the verdicts of one request; one about a single call is an answer of the platform."""
+    def note(self, kind: str, verdicts: Sequence[Verdict]) -> None:
+        """Take in the verdicts on one request with calls of a kind; one about a single row is an answer too."""
         refused = next((verdict for verdict in verdicts if isinstance(verdict, AccountRefused)), None)
         if refused is not None:
             self.stopped = self.stopped or refused
             return
-        failed = [verdict for verdict in verdicts if isinstance(verdict, CallFailed)]
+        failed = [verdict for verdict in verdicts if _is_down(verdict)]
         if len(failed) < len(verdicts):
             self.has_answered = True
-            self._failed_in_a_row = 0
+            self._failed_in_a_row[kind] = 0
             return
-        self._failed_in_a_row += 1
+        self._failed_in_a_row[kind] += 1
+        count, last = self._failed_in_a_row[kind], failed[-1]
         limit = FAILED_IN_A_ROW if self.has_answered else FAILED_BEFORE_FIRST_ANSWER
-        if self._failed_in_a_row >= limit and self.stopped is None:
-            last = failed[-1]
-            self.stopped = DestinationUnavailable(
-                f"{self._failed_in_a_row} requests in a row failed, the last one with: {last.message}",
-                status=last.status,
-                code=last.code,
-                request_id=last.request_id,
-            )
+        if isinstance(last, Throttled):
+            self._stop("the platform asks for a longer wait than a task should sit through", last)
+        elif count >= limit:
+            self._stop(f"{count} requests in a row failed, the last one with: {last.message}", last)
+
+    def _stop(self, message: str, last: DestinationError) -> None:
+        self.stopped = self.stopped or DestinationUnavailable(
+            message, status=last.status, code=last.code, request_id=last.request_id
+        )
+
+
+def _is_down(verdict: Verdict) -> TypeGuard[CallFailed]:
+    return isinstance(verdict, CallFailed) and not isinstance(verdict, UserNotFound)

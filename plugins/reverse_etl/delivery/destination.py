@@ -29,12 +29,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class RenderedRow:
-    """The calls of one row, in the order they must be made, for one `person`.
+    """The calls of one row, in the order they must be made, and all identifiers of the person they are about.
 
-    Two rows with the same `person` are never in flight together.
+    Two rows that share one of `identifiers` are never in flight together.
     """
 
-    person: str
+    identifiers: tuple[str, ...]
     calls: tuple[Call, ...]
 
 

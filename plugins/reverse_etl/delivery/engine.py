@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Destination, Verdict
@@ -16,33 +16,33 @@ from reverse_etl.redaction import KeyHasher, key_of
 PACKS_AHEAD = 2
 """Rows are read ahead for so many packs per request under way: one is on its way while another is filled."""
 
+ROWS_AT_ONCE = 500
+"""Rows read before the event loop gets its turn: many invalid ones in a row must not hold up answers."""
+
 Row = Mapping[str, object]
 
 
 class DeliveryEngine:
-    """Delivers the rows of one batch to `destination` and hands the result of each to `on_result`.
+    """Delivers the rows of one batch and hands the result of each to `on_result`.
 
     `dry_run` renders and checks every row and sends nothing. An engine is used once.
     """
 
     def __init__(
         self,
-        destination: Destination,
         *,
         key: tuple[str, ...],
         hash_key: KeyHasher,
         on_result: Callable[[RowResult], None],
         dry_run: bool = False,
     ) -> None:
-        self._destination = destination
         self._key = key
         self._hash_key = hash_key
         self._on_result = on_result
         self._dry_run = dry_run
-        self._packers = Packers(destination.pack_limit)
         self._people = PersonOrder()
         self._breaker = Breaker()
-        self._under_way = 0
+        self._under_way: dict[int, RowInFlight] = {}
         self._read_ahead = 1
         self._all_read = False
         self._sending: set[asyncio.Task[None]] = set()
@@ -50,27 +50,41 @@ class DeliveryEngine:
         self._changed = asyncio.Event()
         self.totals = Totals()
 
-    async def deliver(self, rows: Iterable[Row]) -> None:
-        """Deliver all rows; every one has a result in `totals` and in `on_result` when this returns or raises.
+    async def deliver(self, source: Iterator[Row], destination: Destination) -> None:
+        """Deliver all rows to `destination`; every one has a result in `totals` and in `on_result` at the end.
 
         Raise AccountRefused when the platform refuses the account and DestinationUnavailable when it fails too often in
         a row; rows not sent by then have the outcome `failed` with the code `not_sent`.
         """
-        source = iter(rows)
+        self._destination = destination
+        self._packers = Packers(destination.pack_limit)
         try:
             while True:
                 self._read(source)
                 self._launch()
-                if not self._sending:
+                if self._wants_rows:
+                    await asyncio.sleep(0)
+                elif not self._sending:
                     break
-                await self._changed.wait()
+                else:
+                    await self._changed.wait()
                 self._changed.clear()
                 await self._settle()
         finally:
             for task in self._sending:
                 task.cancel()
         if self._breaker.stopped is not None:
-            raise self._breaker.stopped
+            raise self._breaker.stopped.with_traceback(None)
+
+    def abandon(self, rows: Iterator[Row]) -> None:
+        """Give a result to every row that has none, after `deliver` was cut short from outside.
+
+        `rows` is the iterator that was being delivered. What is under way may or may not have arrived.
+        """
+        for row in list(self._under_way.values()):
+            self._finish(RowResult(row.key, Outcome.FAILED, "interrupted", tuple(row.results)))
+        for left in rows:
+            self._finish(RowResult(self._hash_key(key_of(left, self._key)), Outcome.FAILED, "not_sent"))
 
     async def _settle(self) -> None:
         """Forget the requests that are done; a bug in one of them ends the delivery."""
@@ -82,12 +96,19 @@ class DeliveryEngine:
     # --- Rows in ----------------------------------------------------------------------------------------------
 
     def _read(self, source: Iterator[Row]) -> None:
-        while not self._all_read and (self._under_way < self._read_ahead or self._breaker.stopped):
+        for _ in range(ROWS_AT_ONCE):
+            if not self._wants_rows:
+                return
             row = next(source, None)
             if row is None:
                 self._all_read = True
             else:
                 self._admit(row)
+
+    @property
+    def _wants_rows(self) -> bool:
+        has_room = len(self._under_way) < self._read_ahead or self._breaker.stopped is not None
+        return has_room and not self._all_read
 
     def _admit(self, row: Row) -> None:
         key = key_of(row, self._key)
@@ -105,8 +126,8 @@ class DeliveryEngine:
         if self._dry_run:
             self._finish(RowResult(hashed, Outcome.PLANNED, "dry_run"))
             return
-        self._under_way += 1
         admitted = RowInFlight(hashed, rendered)
+        self._under_way[id(admitted)] = admitted
         if self._people.enter(admitted):
             self._queue(admitted)
 
@@ -153,7 +174,7 @@ class DeliveryEngine:
         finally:
             self._in_flight[kind] -= 1
             self._changed.set()
-        self._breaker.note(verdicts)
+        self._breaker.note(kind, verdicts)
         for row, verdict in zip(pack, verdicts, strict=True):
             self._advance(row, kind, verdict)
 
@@ -167,17 +188,15 @@ class DeliveryEngine:
     # --- Results ----------------------------------------------------------------------------------------------
 
     def _leave(self, row: RowInFlight, result: RowResult) -> None:
-        self._under_way -= 1
+        del self._under_way[id(row)]
         self._finish(result)
-        following = self._people.leave(row)
-        if following is not None:
+        for following in self._people.leave(row):
             self._queue(following)
 
     def _give_up_queued(self) -> None:
-        for packer in self._packers:
-            while len(packer):
-                for row in packer.take():
-                    self._leave(row, RowResult(row.key, Outcome.FAILED, "not_sent", tuple(row.results)))
+        while queued := [row for packer in self._packers for row in packer.drain()]:
+            for row in queued:
+                self._leave(row, RowResult(row.key, Outcome.FAILED, "not_sent", tuple(row.results)))
 
     def _finish(self, result: RowResult) -> None:
         self.totals.add(result)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from reverse_etl.errors import (
     CallRejected,
     DestinationError,
+    UserNotFound,
     UserSuppressed,
 )
 
@@ -83,7 +84,7 @@ def result_of(call: str, verdict: Receipt | DestinationError) -> CallResult:
             return CallResult(call, Outcome.DELIVERED, "delivered", verdict.status, verdict.tries, verdict.request_id)
         case UserSuppressed():
             outcome = Outcome.SUPPRESSED
-        case CallRejected():
+        case CallRejected() | UserNotFound():
             outcome = Outcome.REJECTED
         case DestinationError():
             outcome = Outcome.FAILED

@@ -38,20 +38,22 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self._next_slot = clock()
+        self._paused_until = self._next_slot
 
     async def take(self) -> None:
         """Wait until a request may leave."""
         now = self._clock()
         slot = max(self._next_slot, now - LATENESS)
         self._next_slot = slot + self._interval
-        while (wait := max(slot, self._earliest()) - now) > 0:
+        while (wait := max(slot, self._earliest(), self._paused_until) - now) > 0:
             await self._sleep(wait)
             now = self._clock()
         self._left.append(now)
 
     def pause(self, seconds: float) -> None:
-        """Give out no slot for that many seconds, because the platform asked us to slow down."""
-        self._next_slot = max(self._next_slot, self._clock() + seconds)
+        """Let nothing leave for that many seconds, not even what has its slot: the platform asked us to slow down."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        self._next_slot = max(self._next_slot, self._paused_until)
 
     def _earliest(self) -> float:
         """Return when the window has room for one more request."""

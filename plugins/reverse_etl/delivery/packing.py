@@ -10,13 +10,15 @@ from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow
 from reverse_etl.delivery.outcomes import CallResult
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RowInFlight:
-    """A rendered row with the results of the calls made so far."""
+    """A rendered row with the results of the calls made so far, and the rows that wait for it."""
 
     key: str
     rendered: RenderedRow
     results: list[CallResult] = field(default_factory=list)
+    waits_for: int = 0
+    followers: list[RowInFlight] = field(default_factory=list)
 
     @property
     def next_call(self) -> Call:
@@ -50,6 +52,13 @@ class Packer:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def drain(self) -> list[RowInFlight]:
+        """Return all rows; none is left."""
+        rows = list(self._rows)
+        self._rows.clear()
+        self._bytes = 0
+        return rows
 
     def take(self) -> list[RowInFlight]:
         """Return the next pack, in the order the rows came; a row too large for any pack goes alone."""
@@ -86,26 +95,26 @@ class Packers:
 
 
 class PersonOrder:
-    """Lets one row of a person through at a time; the others wait here in the order they came."""
+    """Lets a row through when every earlier row of the same person is done, by whichever identifier they share."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[RowInFlight]] = {}
+        self._latest: dict[str, RowInFlight] = {}
 
     def enter(self, row: RowInFlight) -> bool:
-        """Return whether the row may go now; otherwise it is kept until `leave` gives it out."""
-        person = row.rendered.person
-        queue = self._waiting.get(person)
-        if queue is None:
-            self._waiting[person] = deque()
-            return True
-        queue.append(row)
-        return False
+        """Return whether the row may go now; otherwise `leave` gives it out when its turn has come."""
+        for identifier in row.rendered.identifiers:
+            before = self._latest.get(identifier)
+            if before is not None and row not in before.followers:
+                before.followers.append(row)
+                row.waits_for += 1
+            self._latest[identifier] = row
+        return row.waits_for == 0
 
-    def leave(self, row: RowInFlight) -> RowInFlight | None:
-        """Note that a row is finished; return the person's next row, if one waits."""
-        person = row.rendered.person
-        queue = self._waiting[person]
-        if queue:
-            return queue.popleft()
-        del self._waiting[person]
-        return None
+    def leave(self, row: RowInFlight) -> list[RowInFlight]:
+        """Note that a row is done; return the rows that may go now."""
+        for identifier in row.rendered.identifiers:
+            if self._latest[identifier] is row:
+                del self._latest[identifier]
+        for follower in row.followers:
+            follower.waits_for -= 1
+        return [follower for follower in row.followers if follower.waits_for == 0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from reverse_etl.delivery.outcomes import Outcome, RowResult, Totals, add_up
 from reverse_etl.delivery.results import read_results, writing_results
@@ -51,6 +54,7 @@ class Report:
         self._facts = facts
         self._failure_share = failure_share
         self.totals = Totals()
+        self._keys = array("Q")
         self._problems: list[str] = []
 
     def add_problem(self, problem: str) -> None:
@@ -62,7 +66,14 @@ class Report:
         with writing_results(target) as parquet:
             for result in results:
                 self.totals.add(result)
+                self._keys.append(int(result.key[:16], 16))
                 parquet.add(result)
+        repeated = len(self._keys) - pc.count_distinct(pa.array(self._keys, pa.uint64())).as_py()
+        if repeated:
+            self.add_problem(
+                f"{repeated} rows have the key of another row, so their events overwrite each other; "
+                "choose a key that is unique in Sync.key"
+            )
 
     def write_json(self, parquet: StagingPath, target: StagingPath) -> None:
         """Write the summary and the records of the rows in `parquet`, in bounded memory."""

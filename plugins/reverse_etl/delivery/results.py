@@ -69,7 +69,7 @@ def read_results(source: StagingPath) -> Iterator[RowResult]:
         with source.fs.open(source.path, "rb") as handle:
             for batch in pq.ParquetFile(handle).iter_batches(batch_size=ROWS_HELD):
                 yield from map(_row_result, batch.to_pylist())
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise StagingError(
             f"the row results {source} cannot be read ({type(error).__name__}); "
             "clear the deliver task to make them again"

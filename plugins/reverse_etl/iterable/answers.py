@@ -6,6 +6,7 @@ is `Success`, a 200 that refuses the event), recorded answers of the live API de
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from reverse_etl.errors import (
     CallRejected,
     DestinationError,
     Throttled,
+    UserNotFound,
     UserSuppressed,
     WrongDestination,
 )
@@ -35,6 +37,12 @@ UNKNOWN_LIST = "error.lists.invalidListId"
 # A user write becomes visible a little later, so an event right after it may find nobody.
 NOT_VISIBLE_YET = frozenset({"UnknownEmailError", "UnknownUserIdError"})
 FORGOTTEN = "ForgottenUserError"
+
+# Sources disagree whether these come with a 401 or a 400; they are about the key or token either way.
+JWT_CODES = frozenset({"InvalidJwtPayload", "BadAuthorizationHeader", "JwtUserIdentifiersMismatched"})
+ACCOUNT_CODES = JWT_CODES | {"BadApiKey", "Unauthorized"}
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 LONGEST_CODE = 64
 
@@ -55,7 +63,8 @@ class Answer:
     @property
     def request_id(self) -> str | None:
         """Iterable's id of the request, which its support can look up."""
-        return self.headers.get("Iterable-Request-Id")
+        found = self.headers.get("Iterable-Request-Id", "")
+        return found if REQUEST_ID.fullmatch(found) else None
 
 
 def read_answer(answer: Answer, *, clock: Callable[[], float] = time.time) -> Receipt:
@@ -80,6 +89,8 @@ def refusal(answer: Answer, clock: Callable[[], float]) -> DestinationError:
     """Return the error that fits an answer whose status is not 2xx."""
     envelope = envelope_of(answer)
     code = _code(envelope) or f"http_{answer.status}"
+    if code in ACCOUNT_CODES:
+        return error_of(AuthenticationRefused, _authentication_advice(envelope), answer, code)
     match answer.status:
         case 401 | 403:
             return error_of(AuthenticationRefused, _authentication_advice(envelope), answer, code)
@@ -101,7 +112,7 @@ def _row_refusal(answer: Answer, envelope: Mapping[str, object] | None, code: st
     if code == FORGOTTEN:
         return error_of(UserSuppressed, "the person asked to be forgotten", answer, code)
     if code in NOT_VISIBLE_YET:
-        return error_of(CallFailed, "the platform does not see this person (yet)", answer, code)
+        return error_of(UserNotFound, "the platform does not see this person (yet)", answer, code)
     if envelope is not None and UNKNOWN_LIST in str(envelope.get("msg")):
         return error_of(WrongDestination, "the project has no such list", answer, "invalid_list")
     if code == "Success":

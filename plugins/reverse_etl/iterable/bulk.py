@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.retry import Sleep
-from reverse_etl.errors import AccountRefused, CallFailed, CallRejected, DestinationError, UserSuppressed
-from reverse_etl.iterable.bulk_answers import USER_NOT_FOUND, BadRows, BulkAnswer
+from reverse_etl.errors import AccountRefused, CallRejected, DestinationError, UserNotFound, UserSuppressed
+from reverse_etl.iterable.bulk_answers import BadRows, BulkAnswer
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.limits import Endpoint
 from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE
@@ -53,7 +53,7 @@ class BulkSender:
         """Return the verdict on each call, in their order; raise AccountRefused."""
         verdicts = await _Pack(self._client, self._note_dropped).resolve(list(calls))
         for wait in WAITS_FOR_VISIBILITY:
-            hidden = [place for place, verdict in enumerate(verdicts) if _is_hidden(verdict)]
+            hidden = [place for place, verdict in enumerate(verdicts) if isinstance(verdict, UserNotFound)]
             if not hidden:
                 break
             await self._sleep(wait)
@@ -67,10 +67,6 @@ class BulkSender:
         if new:
             self._dropped_fields |= new
             log.warning("The project takes no new fields and dropped %d: %s", len(new), ", ".join(sorted(new)))
-
-
-def _is_hidden(verdict: Verdict) -> bool:
-    return isinstance(verdict, CallFailed) and verdict.code == USER_NOT_FOUND
 
 
 class _Pack:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
-from reverse_etl.errors import AnswerUnreadable, CallFailed, CallRejected, DestinationError, UserSuppressed
+from reverse_etl.errors import AnswerUnreadable, CallRejected, DestinationError, UserNotFound, UserSuppressed
 from reverse_etl.iterable.answers import Answer, envelope_of, error_of, refusal
 
 # What each list of `failedUpdates` means for the rows it names.
@@ -21,9 +21,8 @@ LISTS: dict[str, tuple[type[DestinationError], str]] = {
     "invalid": (CallRejected, "invalid_identifier"),
     "invalidData": (CallRejected, "invalid_data"),
     "conflict": (CallRejected, "identity_conflict"),
-    "notFound": (CallFailed, "user_not_found"),
+    "notFound": (UserNotFound, "user_not_found"),
 }
-USER_NOT_FOUND = "user_not_found"
 ROW_OF_A_PATH = re.compile(r"^obj\.(?:users|events)\[(\d+)\]")
 
 

@@ -17,11 +17,12 @@ from reverse_etl.delivery.retry import RetryPolicy
 from reverse_etl.errors import (
     AnswerUnreadable,
     AuthenticationRefused,
+    CallRejected,
     ConnectionFailed,
     DestinationError,
     WrongDestination,
 )
-from reverse_etl.iterable.answers import Answer, read_answer, refusal
+from reverse_etl.iterable.answers import JWT_CODES, Answer, read_answer, refusal
 from reverse_etl.iterable.auth import Authenticator
 from reverse_etl.iterable.bulk_answers import BulkAnswer, read_bulk_answer
 from reverse_etl.iterable.connection import IterableConnection
@@ -64,6 +65,7 @@ class IterableClient:
         self._timeouts = {
             endpoint: aiohttp.ClientTimeout(total=_timeout(connection, endpoint)) for endpoint in Endpoint
         }
+        self._accepted = False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,8 +110,11 @@ class IterableClient:
         Raises the DestinationError of any other answer.
         """
         answer = await self._post(Endpoint.USER_UPDATE, b"{}", {"email": "connection.test@example.com"})
-        if answer.status != 400:
+        try:
             read_answer(answer, clock=self._clock)
+        except CallRejected as refusal:
+            if refusal.code.startswith("http_"):
+                raise  # without a code of Iterable's the answer is somebody else's
 
     async def _attempt(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
         try:
@@ -117,8 +122,21 @@ class IterableClient:
         except AuthenticationRefused:
             if not self._authenticator.uses_jwt:
                 raise
-            self._authenticator.forget(identity)
+            return await self._attempt_with_new_token(endpoint, body, identity)
+
+    async def _attempt_with_new_token(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Receipt:
+        self._authenticator.forget(identity)
+        try:
             return read_answer(await self._paced(endpoint, body, identity), clock=self._clock)
+        except AuthenticationRefused as refusal:
+            if self._accepted and refusal.code in JWT_CODES:
+                raise CallRejected(
+                    "the token was refused for this person alone",
+                    status=refusal.status,
+                    code=refusal.code,
+                    request_id=refusal.request_id,
+                ) from None
+            raise
 
     async def _attempt_bulk(self, endpoint: Endpoint, body: bytes) -> BulkAnswer:
         return read_bulk_answer(await self._paced(endpoint, body, {}), clock=self._clock)
@@ -128,9 +146,10 @@ class IterableClient:
         await pacer.take()
         answer = await self._post(endpoint, body, identity)
         log.debug("%s: HTTP %s, request id %s", endpoint, answer.status, answer.request_id)
+        self._accepted = self._accepted or answer.is_success
         if answer.status == 429:
             hint = refusal(answer, self._clock).retry_after
-            pacer.pause(PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint)
+            pacer.pause(min(PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint, self._retry.patience))
         return answer
 
     async def _post(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
@@ -156,10 +175,14 @@ def _timeout(connection: IterableConnection, endpoint: Endpoint) -> float:
 def _no_answer(error: Exception) -> DestinationError:
     """Return our error for a request without a whole answer. The library's text is left out: it may hold the URL."""
     match error:
-        case aiohttp.ClientSSLError():
-            return WrongDestination("the host's certificate cannot be trusted; check host and region", code="tls")
+        case aiohttp.ClientConnectorCertificateError():
+            return WrongDestination(
+                "the host's certificate cannot be trusted; check host and region", code="certificate"
+            )
         case aiohttp.ClientConnectorDNSError():
             return ConnectionFailed("the host's name cannot be resolved", code="host_not_found")
+        case aiohttp.ClientSSLError():
+            return ConnectionFailed("the TLS handshake failed", code="tls")
         case TimeoutError():
             return ConnectionFailed("no answer within the timeout", code="timeout")
         case aiohttp.ClientConnectorError():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.mapping import Field, FieldLike, Kind, check_fields, check_name, columns_of
+from reverse_etl.mapping import Field, FieldLike, Kind, as_tuple, check_fields, check_name, columns_of
 
 # Source: support article "User Profile Fields Used by Iterable": fields the platform writes itself, and the
 # identifiers, which are set through `email` and `user_id` below.
@@ -52,7 +52,11 @@ class UserUpdate:
     merge_nested_objects: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "fields", as_tuple("UserUpdate.fields", self.fields))
+        if not isinstance(self.merge_nested_objects, bool):
+            raise ConfigurationError(
+                f"UserUpdate.merge_nested_objects is {self.merge_nested_objects!r}, expected True or False"
+            )
         if not self.fields:
             raise ConfigurationError("UserUpdate.fields is empty, expected at least one Field or Constant")
         check_fields("UserUpdate.fields", self.fields, RESERVED_PROFILE_FIELDS)
@@ -74,8 +78,10 @@ class EventTrack:
     def __post_init__(self) -> None:
         check_name("EventTrack.name", self.name)
         check_name("EventTrack.created_at", self.created_at)
-        object.__setattr__(self, "fields", tuple(self.fields))
-        object.__setattr__(self, "id_columns", tuple(self.id_columns))
+        object.__setattr__(self, "fields", as_tuple("EventTrack.fields", self.fields))
+        object.__setattr__(self, "id_columns", as_tuple("EventTrack.id_columns", self.id_columns))
+        for column in self.id_columns:
+            check_name("EventTrack.id_columns", column)
         check_fields("EventTrack.fields", self.fields, RESERVED_EVENT_FIELDS)
 
 
@@ -98,6 +104,10 @@ class IterableDestination:
     calls: Literal["bulk", "single"] = "bulk"
 
     def __post_init__(self) -> None:
+        for name in ("email", "user_id", "conn_id"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigurationError(f"IterableDestination.{name} is {value!r}, expected text")
         if not self.email and not self.user_id:
             raise ConfigurationError("IterableDestination names no person, expected email= or user_id= with a column")
         if self.user is None and self.event is None:
@@ -143,7 +153,7 @@ def _check_type(name: str, value: object, expected: type) -> None:
 
 def _check_field(field: Field, kind: str) -> None:
     if field.kind is not Kind.AUTO:
-        _check_kind(f"field {field.name!r} ({field.kind})", field.column, kind, KINDS_THAT_FIT[field.kind])
+        _check_kind(f"field {field.name!r} ({field.kind})", field.column, kind, KINDS_THAT_FIT[Kind(field.kind)])
     elif kind in WITHOUT_JSON_FORM:
         raise ConfigurationError(
             f"column {field.column} for field {field.name!r} holds {kind}, which has no form in JSON; "

@@ -64,7 +64,7 @@ class IterableConnection:
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine."""
-        return _is_loopback(urlsplit(self.base_url).hostname or "")
+        return _is_loopback(urlsplit(self.base_url).hostname)
 
     @classmethod
     def from_parts(cls, *, password: str | None, host: str | None, extra: Mapping[str, object]) -> IterableConnection:
@@ -111,7 +111,7 @@ def _checked_region(region: Region | str) -> Region:
     try:
         return Region(str(region).strip().lower())
     except ValueError:
-        raise ConfigurationError(f"region is {region!r}, expected {' or '.join(Region)}") from None
+        raise ConfigurationError(f"region is neither {' nor '.join(Region)}") from None
 
 
 def _checked_host(host: str) -> str:
@@ -120,8 +120,12 @@ def _checked_host(host: str) -> str:
         return ""
     if "://" not in host:
         host = f"https://{host}"
-    parts = urlsplit(host)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:
+    try:
+        parts = urlsplit(host)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or parts.path or parts.query or "@" in parts.netloc:
         raise ConfigurationError("host is not of the form https://name or https://name:port")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ConfigurationError(
@@ -130,7 +134,9 @@ def _checked_host(host: str) -> str:
     return host
 
 
-def _is_loopback(hostname: str) -> bool:
+def _is_loopback(hostname: str | None) -> bool:
+    if hostname is None:
+        return False
     if hostname == "localhost":
         return True
     try:

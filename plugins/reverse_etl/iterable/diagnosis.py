@@ -14,10 +14,9 @@ from reverse_etl.errors import (
     Throttled,
     WrongDestination,
 )
+from reverse_etl.iterable.answers import JWT_CODES
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.connection import HOSTS, IterableConnection, Region
-
-JWT_CODES = frozenset({"InvalidJwtPayload", "BadAuthorizationHeader", "JwtUserIdentifiersMismatched"})
 
 
 async def diagnose(connection: IterableConnection, *, hosts: Mapping[Region, str] = HOSTS) -> tuple[bool, str]:

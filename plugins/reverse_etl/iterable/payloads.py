@@ -49,8 +49,7 @@ class RowRenderer:
             calls.append(Call(USER_UPDATE, encode({**identity, **self._update(row)}), identity))
         if self._event is not None:
             calls.append(Call(EVENT_TRACK, encode({**identity, **self._event(row)}), identity, self._event.name))
-        person = identity.get("userId") or identity["email"].casefold()
-        return RenderedRow(person, tuple(calls))
+        return RenderedRow(tuple(f"{name}:{value.casefold()}" for name, value in identity.items()), tuple(calls))
 
     def _identity(self, row: Mapping[str, object]) -> dict[str, str]:
         identity = {}

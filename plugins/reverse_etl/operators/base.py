@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, ObjectStoragePath, RetryAction, RetryRule, conf
@@ -35,7 +36,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
             reason="the same work may succeed later",
         ),
         RetryRule(
-            exception="reverse_etl.errors.ReverseEtlError",
+            exception=["reverse_etl.errors.ReverseEtlError", "airflow.sdk.exceptions.AirflowNotFoundException"],
             action=RetryAction.FAIL,
             reason="another try would end the same",
         ),
@@ -52,18 +53,50 @@ class SyncOperator(BaseOperator):
         self.sync = sync
 
 
-def staging_folder(context: Mapping[str, Any]) -> ObjectStoragePath:
-    """Return the folder of the run's batches and row results; a retry finds the same one."""
+@dataclass(frozen=True, slots=True)
+class RunParams:
+    """The params of the run, as `sync_params()` declares them."""
+
+    date: str | None
+    window_days: int
+    row_limit: int | None
+    dry_run: bool
+    batch_rows: int
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> RunParams:
+        """Read them from Airflow's context; raise ConfigurationError when the DAG does not declare them."""
+        params = context["params"]
+        missing = [name for name in cls.__slots__ if name not in params]
+        if missing:
+            raise ConfigurationError(
+                f"the DAG declares no param {', '.join(missing)}; write DAG(..., params=sync_params())"
+            )
+        return cls(**{name: params[name] for name in cls.__slots__})
+
+
+def pulled(ti: Any, task_id: str, key: str) -> Any:
+    """Return what a task of the run pushed; raise ConfigurationError when it pushed nothing."""
+    value = ti.xcom_pull(task_ids=task_id, key=key)
+    if value is None:
+        raise ConfigurationError(
+            f"the task {task_id!r} pushed no {key!r}; if the extract task has another id, name it in extract_task_id"
+        )
+    return value
+
+
+def staging_folder(sync: Sync, context: Mapping[str, Any]) -> ObjectStoragePath:
+    """Return the folder of the run's batches and row results of a sync; a retry finds the same one."""
     dag_run = context["dag_run"]
     digest = hashlib.blake2b(dag_run.run_id.encode(), digest_size=4).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9._-]+", "_", dag_run.run_id)[:80]
-    folder: ObjectStoragePath = _configured_folder("staging") / dag_run.dag_id / f"{readable}-{digest}"
+    folder: ObjectStoragePath = _configured_folder("staging") / dag_run.dag_id / f"{readable}-{digest}" / sync.name
     return folder
 
 
-def output_file(sync: Sync, name: str, stamp: str, suffix: str, *, dry_run: bool) -> ObjectStoragePath:
-    """Return the path of one of the run's result files; those of a dry run have their own names."""
-    mark = "_dry_run" if dry_run else ""
+def output_file(sync: Sync, name: str, stamp: str, suffix: str, params: RunParams) -> ObjectStoragePath:
+    """Return the path of one of the run's result files; those of dry runs and trials have their own names."""
+    mark = "_dry_run" if params.dry_run else "_trial" if params.row_limit else ""
     path: ObjectStoragePath = _configured_folder("output") / sync.name / f"{name}_{stamp}{mark}.{suffix}"
     return path
 

@@ -6,14 +6,22 @@ import asyncio
 import gc
 import importlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
-from reverse_etl.errors import DestinationError
-from reverse_etl.operators.base import DELIVERY, RETRY_POLICY, SyncOperator, hash_key, staging_folder
+from reverse_etl.errors import AccountRefused, ReverseEtlError
+from reverse_etl.operators.base import (
+    DELIVERY,
+    RETRY_POLICY,
+    RunParams,
+    SyncOperator,
+    hash_key,
+    staging_folder,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -56,44 +64,89 @@ class DeliverOperator(SyncOperator):
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
         progress = Progress(batch.rows, self.log.info)
-        target = staging_folder(context) / f"results-{batch.index:05d}.parquet"
+        folder = staging_folder(self.sync, context)
+        target = folder / f"results-{batch.index:05d}.parquet"
+        refusals = Refusals(folder, context["dag_run"].clear_number)
         with writing_results(target) as results:
 
             def note(result: RowResult) -> None:
                 results.add(result)
                 progress.step()
 
-            with _short_collections():
-                totals, stopped = asyncio.run(self._deliver(batch, note, dry_run=context["params"]["dry_run"]))
-        delivery = BatchDelivery(
-            batch.index, str(target), totals.as_dict(), progress.seconds, str(stopped) if stopped else ""
-        )
-        context["ti"].xcom_push(DELIVERY, delivery.as_dict())
+            delivery = _BatchRun(self.sync, batch, note, dry_run=RunParams.of(context).dry_run)
+            stopped = refusals.earlier() or delivery.run()
+            delivery.finish()
+            totals = delivery.totals
+        if isinstance(stopped, AccountRefused):
+            refusals.remember(stopped)
+        pushed = BatchDelivery(batch.index, str(target), totals.as_dict(), progress.seconds, _reason(stopped))
+        context["ti"].xcom_push(DELIVERY, pushed.as_dict())
         context[LABEL] = f"batch {batch.index}: {totals}"
         self.log.info("%s in %.1f s, %.0f rows/s", context[LABEL], progress.seconds, batch.rows / progress.seconds)
         if stopped is not None:
             raise stopped
 
-    async def _deliver(
-        self, batch: BatchRef, note: Callable[[RowResult], None], *, dry_run: bool
-    ) -> tuple[Totals, DestinationError | None]:
+
+class _BatchRun:
+    """The delivery of one batch, which leaves a result for every row however it ends."""
+
+    def __init__(self, sync: Sync, batch: BatchRef, note: Callable[[RowResult], None], *, dry_run: bool) -> None:
         from reverse_etl.delivery.engine import DeliveryEngine
         from reverse_etl.staging.batches import read_rows
 
-        hook = _hook(self.sync)
-        async with hook.destination(self.sync) as destination:
-            engine = DeliveryEngine(
-                destination,
-                key=self.sync.key,
-                hash_key=hash_key(),
-                on_result=note,
-                dry_run=dry_run,
-            )
-            try:
-                await engine.deliver(itertools.chain.from_iterable(read_rows(ObjectStoragePath(batch.path))))
-            except DestinationError as error:
-                return engine.totals, error
-            return engine.totals, None
+        self._sync = sync
+        self._rows = itertools.chain.from_iterable(read_rows(ObjectStoragePath(batch.path)))
+        self._engine = DeliveryEngine(key=sync.key, hash_key=hash_key(), on_result=note, dry_run=dry_run)
+
+    @property
+    def totals(self) -> Totals:
+        return self._engine.totals
+
+    def run(self) -> BaseException | None:
+        """Deliver; return what stopped it. A timeout of the task or a kill by Airflow comes as an exception too."""
+        try:
+            with _short_collections():
+                asyncio.run(self._deliver())
+        except BaseException as stopped:
+            return stopped
+        return None
+
+    def finish(self) -> None:
+        """Give a result to the rows that have none."""
+        self._engine.abandon(self._rows)
+
+    async def _deliver(self) -> None:
+        async with _hook(self._sync).destination(self._sync) as destination:
+            await self._engine.deliver(self._rows, destination)
+
+
+class Refusals:
+    """Remembers in the run's folder that the platform refused the account, so that later batches send nothing.
+
+    A human who has mended the connection clears the tasks, which raises the run's clear number: then it is forgotten.
+    """
+
+    def __init__(self, folder: ObjectStoragePath, clear_number: int) -> None:
+        self._marker = folder / f"account-refused-{clear_number}.json"
+
+    def earlier(self) -> AccountRefused | None:
+        """Return the refusal another batch of the run met, if one did."""
+        if not self._marker.exists():
+            return None
+        facts = json.loads(self._marker.read_text())
+        return AccountRefused("an earlier batch of this run was refused; nothing was sent", **facts)
+
+    def remember(self, refusal: AccountRefused) -> None:
+        """Keep the facts of a refusal."""
+        facts = {"status": refusal.status, "code": refusal.code, "request_id": refusal.request_id}
+        self._marker.write_text(json.dumps(facts))
+
+
+def _reason(stopped: BaseException | None) -> str:
+    """Our own errors say nothing personal; of others only the type is told."""
+    if stopped is None:
+        return ""
+    return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
 
 
 @contextmanager

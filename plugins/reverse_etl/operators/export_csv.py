@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from reverse_etl.operators.base import RUN_FACTS, SyncOperator, output_file, staging_folder
+from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, output_file, pulled, staging_folder
 
 
 class ExportCsvOperator(SyncOperator):
@@ -25,11 +25,10 @@ class ExportCsvOperator(SyncOperator):
         from reverse_etl.staging.csv_export import export_csv
 
         started = time.monotonic()
-        pulled = context["ti"].xcom_pull(task_ids=self.extract_task_id)
-        batches = [BatchRef.from_dict(reference) for reference in pulled]
-        facts = context["ti"].xcom_pull(task_ids=self.extract_task_id, key=RUN_FACTS)
-        dry_run = context["params"]["dry_run"]
-        target = output_file(self.sync, "query_results", facts["stamp"], "csv", dry_run=dry_run)
-        rows = export_csv(batches, staging_folder(context), target, neutralise=self.neutralise)
+        references = pulled(context["ti"], self.extract_task_id, "return_value")
+        facts = pulled(context["ti"], self.extract_task_id, RUN_FACTS)
+        batches = [BatchRef.from_dict(reference) for reference in references]
+        target = output_file(self.sync, "query_results", facts["stamp"], "csv", RunParams.of(context))
+        rows = export_csv(batches, staging_folder(self.sync, context), target, neutralise=self.neutralise)
         self.log.info("Wrote %s rows to %s in %.1f s", rows, target, time.monotonic() - started)
         return str(target)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.mysql.hooks.mysql import MySqlHook
 
-from reverse_etl.operators.base import RUN_FACTS, SyncOperator, staging_folder
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, staging_folder
 from reverse_etl.run_day import RunDay, resolve_day
 
 
@@ -29,7 +29,7 @@ class ExtractOperator(SyncOperator):
         from reverse_etl.staging.source import stream_query
 
         started = time.monotonic()
-        params = context["params"]
+        params = RunParams.of(context)
         run_day = _run_day(context["dag_run"], params)
         self.log.info("Day %s, window %s to %s (UTC)", run_day.day, run_day.window_start, run_day.window_end)
         with source_errors("connecting to the database"):
@@ -38,9 +38,9 @@ class ExtractOperator(SyncOperator):
             self.sync.check_columns(column_kinds(arrow_schema(stream.columns)))
             batches = write_batches(
                 stream,
-                staging_folder(context),
-                batch_rows=params["batch_rows"],
-                row_limit=params["row_limit"],
+                staging_folder(self.sync, context),
+                batch_rows=params.batch_rows,
+                row_limit=params.row_limit,
             )
         rows = sum(batch.rows for batch in batches)
         seconds = time.monotonic() - started
@@ -59,11 +59,13 @@ class ExtractOperator(SyncOperator):
         return [batch.as_dict() for batch in batches]
 
 
-def _run_day(dag_run: Any, params: Mapping[str, Any]) -> RunDay:
+def _run_day(dag_run: Any, params: RunParams) -> RunDay:
+    if params.date and dag_run.run_type == "backfill":
+        raise ConfigurationError("a backfill has a date for each of its runs; leave the param date empty")
     day = resolve_day(
-        params["date"],
+        params.date,
         logical_date=dag_run.logical_date,
         run_after=dag_run.run_after,
         today=datetime.now(UTC).date(),
     )
-    return RunDay(day, params["window_days"])
+    return RunDay(day, params.window_days)

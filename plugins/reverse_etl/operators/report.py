@@ -13,9 +13,11 @@ from reverse_etl.operators.base import (
     DELIVERY,
     RESULT,
     RUN_FACTS,
+    RunParams,
     SyncOperator,
     hash_key,
     output_file,
+    staging_folder,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class ReportOperator(SyncOperator):
         self.export_task_id = export_task_id
         self.deliver_task_id = deliver_task_id
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Any) -> None:
         """Report; raises RunFailed."""
         from reverse_etl.staging.batches import BatchRef
 
@@ -63,7 +65,6 @@ class ReportOperator(SyncOperator):
         self._log_summary(result)
         if result["problems"]:
             raise RunFailed("; ".join(result["problems"]))
-        return result
 
     def _deliveries(self, ti: Any, batches: Sequence[BatchRef]) -> list[BatchDelivery | None]:
         """Return what each batch's deliver task pushed; None where it ended without a word."""
@@ -84,9 +85,10 @@ class ReportOperator(SyncOperator):
         deliveries: Sequence[BatchDelivery | None],
     ) -> dict[str, Any]:
         from reverse_etl.delivery.report import Report, RunFacts
+        from reverse_etl.staging.files import copy_file
 
         started = time.monotonic()
-        dry_run = context["params"]["dry_run"]
+        params = RunParams.of(context)
         delivered_in = sum(delivery.seconds for delivery in deliveries if delivery)
         report = Report(
             RunFacts(
@@ -95,7 +97,7 @@ class ReportOperator(SyncOperator):
                 window_start=facts["window_start"],
                 window_end=facts["window_end"],
                 run_id=context["run_id"],
-                dry_run=dry_run,
+                dry_run=params.dry_run,
                 read=facts["read"],
                 seconds={"extract": round(facts["seconds"], 3), "deliver": round(delivered_in, 3)},
             ),
@@ -103,14 +105,16 @@ class ReportOperator(SyncOperator):
         )
         self._add_problems(report, context["ti"], deliveries)
         json, parquet = (
-            output_file(self.sync, "integration_results", facts["stamp"], suffix, dry_run=dry_run)
+            output_file(self.sync, "integration_results", facts["stamp"], suffix, params)
             for suffix in ("json", "parquet")
         )
-        report.write_parquet(self._results(batches, deliveries), parquet)
-        report.write_json(parquet, json)
+        own = staging_folder(self.sync, context) / "results.parquet"
+        report.write_parquet(self._results(batches, deliveries), own)
+        report.write_json(own, json)
+        copy_file(own, parquet)
         return {
             "day": facts["day"],
-            "dry_run": dry_run,
+            "dry_run": params.dry_run,
             "totals": {"read": facts["read"], **report.totals.as_dict()},
             "seconds": round(facts["seconds"] + delivered_in + time.monotonic() - started, 3),
             "csv": context["ti"].xcom_pull(task_ids=self.export_task_id),

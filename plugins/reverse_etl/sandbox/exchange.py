@@ -5,9 +5,9 @@ Starlette's request objects cost more than the work of a hot endpoint, so the ho
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 import orjson
@@ -38,10 +38,24 @@ class RefusedError(Exception):
         self.answer = answer
 
 
-class Request:
-    """One API request; `argument` is the variable part of the path, percent-decoded, or an empty string."""
+class RowRefusal(Protocol):
+    """Chooses rows of a bulk request that are refused, whatever is in them."""
 
-    __slots__ = ("_payload", "argument", "body", "client", "headers", "method", "path", "query_string")
+    @property
+    def list(self) -> str | None:
+        """The list of the answer that names them, or `unexplained`."""
+
+    def refuses(self, row: dict[str, Any]) -> bool:
+        """Whether this row is refused."""
+
+
+class Request:
+    """One API request; `argument` is the variable part of the path, percent-decoded, or an empty string.
+
+    `row_refusal` is the fault, if any, that refuses rows of a bulk request.
+    """
+
+    __slots__ = ("_payload", "argument", "body", "client", "headers", "method", "path", "query_string", "row_refusal")
 
     def __init__(self, scope: MutableMapping[str, Any], argument: str, body: bytes) -> None:
         self.method: str = scope["method"]
@@ -51,6 +65,7 @@ class Request:
         self.client: str = scope["client"][0] if scope["client"] else "unknown"
         self.argument = argument
         self.body = body
+        self.row_refusal: RowRefusal | None = None
         self._payload: Any = None
 
     @property
@@ -74,6 +89,21 @@ class Request:
         """Return the first value of a query parameter, or None."""
         values = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True).get(name)
         return values[0] if values else None
+
+
+def person(kind: str, identifier: str) -> str:
+    """Name a person by one identifier, as `email:...` in lower case or `userId:...`."""
+    return f"{kind}:{identifier.lower() if kind == 'email' else identifier}"
+
+
+def people_in(body: object) -> Iterator[str]:
+    """Go through the persons that the keys email and userId of a body name; none when it is not an object."""
+    if not isinstance(body, dict):
+        return
+    for kind in ("email", "userId"):
+        identifier = body.get(kind)
+        if isinstance(identifier, str):
+            yield person(kind, identifier)
 
 
 def json_answer(status: int, body: object, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reverse_etl.sandbox.exchange import JSON_TYPE, TEXT_TYPE, Answer, html_answer, json_answer
+from reverse_etl.sandbox.exchange import JSON_TYPE, TEXT_TYPE, Answer, html_answer, json_answer, people_in, person
 
-FaultKind = Literal["status", "delay", "reset", "lost_reply", "garbage", "html", "hang"]
+FaultKind = Literal["status", "delay", "reset", "lost_reply", "garbage", "html", "hang", "refuse_rows"]
+RowList = Literal[
+    "unexplained",
+    "invalidEmails",
+    "invalidUserIds",
+    "invalidDataEmails",
+    "invalidDataUserIds",
+    "notFoundEmails",
+    "notFoundUserIds",
+    "forgottenEmails",
+    "forgottenUserIds",
+    "conflictEmails",
+    "conflictUserIds",
+]
 
-_NEEDS = {"status": "status", "delay": "delay_seconds"}
+_NEEDS = {"status": "status", "delay": "delay_seconds", "refuse_rows": "list"}
 _CODES = {401: "BadApiKey", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 429: "RateLimitExceeded"}
 _HTML_TITLES = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
@@ -36,9 +51,11 @@ class FaultRule(BaseModel):
     after: int = Field(default=0, ge=0)
     probability: float = Field(default=1, ge=0, le=1)
     seed: int = 0
-    match_email: str | None = None
-    match_user_id: str | None = None
+    match_email: str | tuple[str, ...] | None = None
+    match_user_id: str | tuple[str, ...] | None = None
     applied: bool | None = None
+    share: float | None = Field(default=None, gt=0, le=1)
+    list: RowList | None = None
 
     @model_validator(mode="after")
     def _options_fit_the_kind(self) -> Self:
@@ -52,7 +69,17 @@ class FaultRule(BaseModel):
         if self.applied is not None and self.kind not in ("garbage", "hang"):
             msg = f"applied is for the kinds garbage and hang, not for {self.kind}"
             raise ValueError(msg)
+        self._check_rows_options()
         return self
+
+    def _check_rows_options(self) -> None:
+        if self.kind != "refuse_rows":
+            if self.share is not None or self.list is not None:
+                msg = f"share and list are for the kind refuse_rows, not for {self.kind}"
+                raise ValueError(msg)
+        elif self.share is None and not self._wanted:
+            msg = "kind refuse_rows needs share, match_email or match_user_id"
+            raise ValueError(msg)
 
     @property
     def applies_the_change(self) -> bool:
@@ -61,16 +88,33 @@ class FaultRule(BaseModel):
             return True
         return self.applied if self.applied is not None else self.kind == "garbage"
 
-    def concerns(self, path: str, people: tuple[str, ...]) -> bool:
-        """Whether this rule is about a request with this path and these people."""
-        if not fnmatchcase(path, self.path):
+    @cached_property
+    def _wanted(self) -> frozenset[str]:
+        """The people this rule is about; empty for everyone."""
+        wanted: set[str] = set()
+        for kind, given in (("email", self.match_email), ("userId", self.match_user_id)):
+            several = (given,) if isinstance(given, str) else given or ()
+            wanted.update(person(kind, identifier) for identifier in several)
+        return frozenset(wanted)
+
+    def concerns(self, path: str, people: Iterable[str], rows: int = 0) -> bool:
+        """Whether this rule is about a request with this path, these people and so many rows (0: not a bulk one)."""
+        if not fnmatchcase(path, self.path) or (self.kind == "refuse_rows" and not rows):
             return False
-        wanted = []
-        if self.match_email is not None:
-            wanted.append(f"email:{self.match_email.lower()}")
-        if self.match_user_id is not None:
-            wanted.append(f"userId:{self.match_user_id}")
-        return not wanted or any(person in people for person in wanted)
+        return not self._wanted or not self._wanted.isdisjoint(people)
+
+    def refuses(self, row: dict[str, Any]) -> bool:
+        """Whether this rule refuses this row of a bulk request; it decides the same on the same row each time.
+
+        The draw depends on the seed and the row alone, so that it does not matter which of several requests in
+        flight comes first.
+        """
+        if self._wanted and self._wanted.isdisjoint(people_in(row)):
+            return False
+        if self.share is None:
+            return True
+        digest = hashlib.blake2b(b"%d:%b" % (self.seed, orjson.dumps(row)), digest_size=8).digest()
+        return int.from_bytes(digest) < self.share * 2**64
 
     def answer(self) -> Answer:
         """Build the answer of the kinds that answer: status, html, garbage."""
@@ -127,10 +171,10 @@ class FaultBook:
         """Put these rules in force instead of the present ones; their counts begin at zero."""
         self._armed = [_Armed(rule) for rule in rules]
 
-    def choose(self, path: str, people: tuple[str, ...]) -> FaultRule | None:
-        """Return the rule that acts on this request, or None."""
+    def choose(self, path: str, people: Iterable[str], rows: int = 0) -> FaultRule | None:
+        """Return the rule that acts on this request, or None; `rows` is 0 for a request that is not a bulk one."""
         for armed in self._armed:
-            if armed.rule.concerns(path, people) and armed.fires():
+            if armed.rule.concerns(path, people, rows) and armed.fires():
                 return armed.rule
         return None
 

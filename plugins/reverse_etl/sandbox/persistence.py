@@ -11,10 +11,9 @@ from typing import Any, Final
 import orjson
 
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.sandbox.iterable.state import EMPTY, Event, State, User, packed
+from reverse_etl.sandbox.iterable.state import COUNTS, EMPTY, Event, State, User, packed
 
 FORMAT: Final = 1
-_COUNTS: Final = ("events_overwritten", "events_dropped", "reserved_fields_ignored", "placeholders")
 
 
 def save_state(state: State, path: Path) -> None:
@@ -45,7 +44,7 @@ def _lines(state: State) -> Iterator[dict[str, Any]]:
         "field_types": state.field_types(),
         "forgotten_emails": state.forgotten_emails,
         "forgotten_user_ids": state.forgotten_user_ids,
-        "counts": {name: getattr(state, name) for name in _COUNTS},
+        "counts": {name: getattr(state, name) for name in COUNTS},
     }
     numbers: dict[User, int] = {}
     for number, user in enumerate(state.users()):
@@ -107,13 +106,8 @@ def _take_header(state: State, header: dict[str, Any]) -> None:
 
 def _take_user(state: State, line: dict[str, Any]) -> User:
     user = state.add_user(line["signed_up"], line["visible_at"])
-    user.updated = line["updated"]
-    if line["fields"]:
-        user.fields = packed(line["fields"])
-    if line["email"] is not None:
-        state.set_email(user, line["email"])
-    if line["userId"] is not None:
-        state.set_user_id(user, line["userId"])
+    fields = packed(line["fields"]) if line["fields"] else EMPTY
+    state.change_user(user, line["email"], line["userId"], fields, line["updated"])
     return user
 
 

@@ -35,11 +35,15 @@ _SHORT_PAUSE: Final = 0.5
 
 @dataclass(slots=True)
 class _Call:
-    """One request on its way: `endpoint` is None for an unknown path, `people` whom it is about."""
+    """One request on its way: `endpoint` is None for an unknown path, `people` whom it is about.
+
+    `rows` is how many rows a bulk request has, else 0.
+    """
 
     endpoint: Endpoint | None
     request: Request
     people: tuple[str, ...]
+    rows: int
     scope: Scope
     receive: Receive
     send: Send
@@ -78,9 +82,10 @@ class SandboxApp:
         route = api.resolve(scope["method"], scope["raw_path"].decode("latin-1"))
         endpoint, argument = route if route is not None else (None, "")
         request = Request(scope, argument, body or b"")
-        call = _Call(endpoint, request, api.people(request), scope, receive, send)
+        rows = api.rows(endpoint, request)
+        call = _Call(endpoint, request, api.people(request, rows), len(rows), scope, receive, send)
         verdict = "failed"
-        stats.begin(call.name, call.people)
+        stats.begin(call.name, call.people, call.rows)
         try:
             verdict = await self._exchange(call, too_large=body is None)
         finally:
@@ -89,7 +94,7 @@ class SandboxApp:
     async def _exchange(self, call: _Call, *, too_large: bool) -> str:
         """Answer the call, or not; return what became of it for the counts."""
         faults = self._sandbox.faults
-        rule = faults.choose(call.request.path, call.people) if faults else None
+        rule = faults.choose(call.request.path, call.people, call.rows) if faults else None
         if rule is not None:
             return await self._play(rule, call)
         answer = self._sandbox.iterable.too_large() if too_large else self._answer(call)
@@ -120,7 +125,9 @@ class SandboxApp:
         """Let a fault rule have its way with the call."""
         if rule.delay_seconds and rule.kind != "hang":
             await self._pause(rule.delay_seconds)
-        if rule.kind == "delay":
+        if rule.kind == "refuse_rows":
+            call.request.row_refusal = rule
+        if rule.kind in ("delay", "refuse_rows"):
             return await self._send_later(call, self._answer(call))
         if rule.applies_the_change:
             self._answer(call)

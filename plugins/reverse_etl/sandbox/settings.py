@@ -12,6 +12,7 @@ from reverse_etl.sandbox.limits import Limit
 
 KeyType = Literal["server", "readonly", "javascript", "mobile", "web"]
 Region = Literal["us", "eu"]
+BulkLists = Literal["all", "sparse", "old"]
 
 
 class ApiKey(BaseModel):
@@ -63,9 +64,15 @@ class Settings(BaseModel):
     create_new_fields: bool = True
     user_fields_limit: int = Field(default=1000, ge=0)
     event_fields_limit: int = Field(default=8000, ge=0)
+    max_bulk_items: int | None = Field(default=None, ge=1)
+    bulk_type_mismatch: Literal["request", "row"] = "request"
+    bulk_conflict: Literal["row", "request"] = "row"
+    bulk_lists: BulkLists = "all"
+    bulk_unknown_user_id: Literal["invalid", "not_found"] = "invalid"
     double_in_long_field: Literal["reject", "accept"] = "reject"
     reserved_fields: Literal["ignore", "reject"] = "ignore"
     disallowed_event_names: frozenset[str] = frozenset()
+    disallowed_events_fail: bool = True
     track_unknown_user: Literal["reject", "drop"] = "reject"
     trim_emails: bool = False
     check_top_level_domain: bool = True

@@ -23,9 +23,10 @@ class Stats:
         self._busiest: dict[str, int] = {}
         self._max_in_flight = self._in_flight
         self._person_overlaps = 0
+        self._bulk_rows: Counter[str] = Counter()
 
-    def begin(self, endpoint: str, people: tuple[str, ...]) -> None:
-        """Count a request that arrived; `people` are the identifiers it is about."""
+    def begin(self, endpoint: str, people: tuple[str, ...], rows: int = 0) -> None:
+        """Count a request that arrived; `people` are the identifiers it is about, each once, `rows` those in bulk."""
         now = self._clock()
         window = self._windows[endpoint]
         window.append(now)
@@ -33,6 +34,8 @@ class Stats:
             window.popleft()
         if len(window) > self._busiest.get(endpoint, 0):
             self._busiest[endpoint] = len(window)
+        if rows:
+            self._bulk_rows[endpoint] += rows
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
         overlaps = False
@@ -61,4 +64,5 @@ class Stats:
             "max_in_flight": self._max_in_flight,
             "max_in_one_second": dict(self._busiest),
             "person_overlaps": self._person_overlaps,
+            "bulk_rows": dict(self._bulk_rows),
         }

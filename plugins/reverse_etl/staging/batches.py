@@ -16,6 +16,10 @@ from reverse_etl.staging.files import StagingPath, remove_matching, write_atomic
 from reverse_etl.staging.source import Row, RowStream
 
 SCHEMA_FILE = "schema.parquet"
+BATCH_BYTES = 64 * 1024**2
+"""Bytes of rows in memory at which a batch ends although it has fewer rows than asked for."""
+ROW_GROUP_BYTES = 8 * 1024**2
+"""Bytes of rows that are read at once; normal batches are one group."""
 _LEFTOVERS = (SCHEMA_FILE, "batch-*.parquet")
 
 
@@ -50,6 +54,8 @@ def write_batches(
 ) -> list[BatchRef]:
     """Write the rows to `folder/batch-00000.parquet` and so on, `batch_rows` to a file, and close the stream.
 
+    A file whose rows reach 64 MB has fewer.
+
     The schema is saved as `schema.parquet`, also when there is no row. Files of an earlier try are removed
     first. At most `row_limit` rows are read. About one batch is held in memory.
 
@@ -64,7 +70,7 @@ def write_batches(
         refs: list[BatchRef] = []
         for index, table in enumerate(_tables(_limited(stream, row_limit), schema, batch_rows)):
             if index == max_batches:
-                raise StagingError(
+                raise ConfigurationError(
                     f"the query returns more than {max_batches} batches of {batch_rows} rows; raise batch_rows"
                 )
             path = folder / f"batch-{index:05d}.parquet"
@@ -85,7 +91,8 @@ def read_rows(path: StagingPath, *, chunk_rows: int = 1000) -> Iterator[list[dic
 def read_record_batches(path: StagingPath, *, chunk_rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a batch as record batches of at most `chunk_rows`; raises what `read_rows` raises."""
     with _reading(path) as file:
-        yield from file.iter_batches(batch_size=chunk_rows)
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group).to_batches(max_chunksize=chunk_rows)
 
 
 def read_schema(folder: StagingPath) -> pa.Schema:
@@ -115,20 +122,24 @@ def _limited(stream: RowStream, row_limit: int | None) -> Iterator[tuple[Row, ..
 
 
 def _tables(chunks: Iterator[tuple[Row, ...]], schema: pa.Schema, batch_rows: int) -> Iterator[pa.Table]:
-    """Yield tables of exactly `batch_rows` rows, the last one shorter."""
+    """Yield tables of exactly `batch_rows` rows, the last one shorter, and those with very large rows too."""
     held = schema.empty_table()
     for chunk in chunks:
         held = pa.concat_tables([held, pa.Table.from_batches([record_batch(chunk, schema)])])
         while held.num_rows >= batch_rows:
             yield held.slice(0, batch_rows)
             held = held.slice(batch_rows)
+        if held.nbytes >= BATCH_BYTES:
+            yield held
+            held = schema.empty_table()
     if held.num_rows:
         yield held
 
 
 def _write(table: pa.Table, path: StagingPath) -> None:
+    groups = max(1, table.nbytes // ROW_GROUP_BYTES)
     with write_atomically(path) as handle:
-        pq.write_table(table, handle, compression="zstd")
+        pq.write_table(table, handle, compression="zstd", row_group_size=max(1, table.num_rows // groups))
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TypeAlias
@@ -24,7 +26,7 @@ _PARTIAL = ".partial"
 
 
 @contextmanager
-def write_atomically(target: StagingPath) -> Iterator[IO[bytes]]:
+def write_atomically(target: StagingPath, *, mark: str = "") -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under the name of `target` only when it is complete.
 
     The bytes go to a hidden file beside it, which is renamed at the end (copied and deleted where the storage
@@ -32,7 +34,7 @@ def write_atomically(target: StagingPath) -> Iterator[IO[bytes]]:
 
     Raises StagingError when the storage refuses; other exceptions of the block pass through.
     """
-    temporary = target.with_name(f".{target.name}{_PARTIAL}")
+    temporary = target.with_name(f".{target.name}.{mark or secrets.token_hex(4)}{_PARTIAL}")
     try:
         target.fs.makedirs(target.parent.path, exist_ok=True)
         with target.fs.open(temporary.path, "wb") as handle:
@@ -46,12 +48,18 @@ def write_atomically(target: StagingPath) -> Iterator[IO[bytes]]:
         raise
 
 
+def copy_file(source: StagingPath, target: StagingPath) -> None:
+    """Copy a file, atomically as `write_atomically` does; raises StagingError."""
+    with write_atomically(target) as written, source.fs.open(source.path, "rb") as read:
+        shutil.copyfileobj(read, written)
+
+
 def remove_matching(folder: StagingPath, patterns: tuple[str, ...]) -> None:
     """Remove the files of `folder` that match one of the patterns, and the partial files of a killed writer.
 
     Raises StagingError when a file cannot be removed. A folder that does not exist has nothing to remove.
     """
-    wanted = [pattern for name in patterns for pattern in (name, f".{name}{_PARTIAL}")]
+    wanted = [pattern for name in patterns for pattern in (name, f".{name}.*{_PARTIAL}")]
     try:
         for pattern in wanted:
             for path in folder.fs.glob(f"{folder.path.rstrip('/')}/{pattern}"):

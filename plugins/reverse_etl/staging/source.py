@@ -26,6 +26,11 @@ _SESSION = (
 )
 
 
+FIRST_ROWS = 100
+CHUNK_BYTES = 8 * 1024**2
+SAMPLED_ROWS = 20
+
+
 class RowStream(Protocol):
     """Rows of a result with the description of their columns; iterating gives chunks of rows."""
 
@@ -75,6 +80,7 @@ class QueryStream:
         self._result = result
         self._statement = statement
         self._fetch_rows = fetch_rows
+        self._rows_at_once = min(fetch_rows, FIRST_ROWS)
         self.columns = describe_columns(result.describe(), result.field_flags(), result.converter)
 
     def __iter__(self) -> Iterator[tuple[Row, ...]]:
@@ -85,6 +91,7 @@ class QueryStream:
         try:
             while chunk := self._fetch():
                 yield chunk
+                self._rows_at_once = _fitting_rows(chunk, self._fetch_rows)
         finally:
             self.close()
 
@@ -102,7 +109,14 @@ class QueryStream:
 
     def _fetch(self) -> tuple[Row, ...]:
         with source_errors("reading the rows of the query", self._statement):
-            return self._result.fetch_row(self._fetch_rows, 0)
+            return self._result.fetch_row(self._rows_at_once, 0)
+
+
+def _fitting_rows(chunk: Sequence[Row], most: int) -> int:
+    """Return how many rows like a few of this chunk fit into 8 MB, so that large cells do not fill the memory."""
+    sample = chunk[:: max(1, len(chunk) // SAMPLED_ROWS)]
+    sizes = (len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)
+    return max(1, min(most, CHUNK_BYTES * len(sample) // max(1, sum(sizes))))
 
 
 def stream_query(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 import orjson
 
-from reverse_etl.sandbox.exchange import Answer, RefusedError, Request
+from reverse_etl.sandbox.exchange import Answer, RefusedError, Request, people_in, person
 from reverse_etl.sandbox.iterable import answers, events, routes
 from reverse_etl.sandbox.iterable.auth import Gate
 from reverse_etl.sandbox.iterable.context import Context
@@ -14,7 +15,8 @@ from reverse_etl.sandbox.iterable.state import State
 from reverse_etl.sandbox.limits import Limiter
 from reverse_etl.sandbox.settings import Settings
 
-_UPDATE = "POST /api/users/update"
+# The API reference of mid-2026 describes the params of a 429 for these two only.
+_SAY_HOW_LONG: Final = frozenset({"POST /api/users/update", "POST /api/users/bulkUpdate"})
 
 
 class IterableApi:
@@ -36,16 +38,21 @@ class IterableApi:
         """Return the endpoint and the variable part of its path, or None for an unknown path."""
         return routes.resolve(method, raw_path)
 
-    def people(self, request: Request) -> tuple[str, ...]:
-        """Return whom the request is about, as `email:...` and `userId:...`; empty when it does not say."""
+    def rows(self, endpoint: routes.Endpoint | None, request: Request) -> list[Any]:
+        """Return the rows of a bulk request, checked by nothing; empty when it is none or has no list of them."""
+        if endpoint is None or endpoint.rows is None or not isinstance(request.payload, dict):
+            return []
+        rows = request.payload.get(endpoint.rows)
+        return rows if isinstance(rows, list) else []
+
+    def people(self, request: Request, rows: list[Any]) -> tuple[str, ...]:
+        """Return whom the request is about, as `email:...` and `userId:...`, each once; empty when it does not say."""
+        if rows:
+            return tuple(dict.fromkeys(someone for row in rows for someone in people_in(row)))
         if request.argument:
             kind = "userId" if "/byUserId/" in request.path else "email"
-            return (_person(kind, request.argument),)
-        payload = request.payload if request.body else _query_identifiers(request)
-        if not isinstance(payload, dict):
-            return ()
-        given = ((kind, payload.get(kind)) for kind in ("email", "userId"))
-        return tuple(_person(kind, identifier) for kind, identifier in given if isinstance(identifier, str))
+            return (person(kind, request.argument),)
+        return tuple(people_in(request.payload if request.body else _query_identifiers(request)))
 
     def answer(self, endpoint: routes.Endpoint, request: Request) -> Answer:
         """Judge key, rate and token, then let the endpoint answer."""
@@ -58,7 +65,7 @@ class IterableApi:
                     request.path,
                     exceeded,
                     self._settings.project_id,
-                    with_params=endpoint.name == _UPDATE,
+                    with_params=endpoint.name in _SAY_HOW_LONG,
                     retry_after=self._settings.retry_after,
                 )
             return endpoint.handler(context, request, context.gate.identity_of(request, key))
@@ -95,10 +102,6 @@ class IterableApi:
         """Go through all events as JSON, as the API shows them."""
         for event in self.state.events():
             yield orjson.dumps(events.read_back(event))
-
-
-def _person(kind: str, identifier: str) -> str:
-    return f"{kind}:{identifier.lower() if kind == 'email' else identifier}"
 
 
 def _query_identifiers(request: Request) -> dict[str, str | None]:

@@ -19,6 +19,7 @@ USER_UPDATE: Final[Shape] = {
     "mergeNestedObjects": bool,
     "createNewFields": bool,
 }
+BULK_USER: Final[Shape] = {name: kind for name, kind in USER_UPDATE.items() if name != "createNewFields"}
 TRACK: Final[Shape] = {
     "eventName": str,
     "email": str,
@@ -37,6 +38,7 @@ _EXPECTED: Final[dict[type, str]] = {
     int: "Number value expected",
     bool: "Boolean value expected",
     dict: "Object value expected",
+    list: "Array value expected",
 }
 MISSING: Final = "Required value is missing"
 
@@ -57,27 +59,45 @@ def check_body(path: str, payload: object, shape: Shape, required: tuple[str, ..
     """
     if payload is BROKEN:
         raise bad_json_body(path, {"obj": "Valid JSON expected"})
-    if not isinstance(payload, dict):
-        raise bad_json_body(path, {"obj": _EXPECTED[dict]})
-    problems = {}
-    for name, kind in shape.items():
-        value = payload.get(name)
-        if value is not None and type(value) is not kind:
-            problems[f"obj.{name}"] = _EXPECTED[kind]
-    for name in required:
-        if payload.get(name) is None:
-            problems[f"obj.{name}"] = MISSING
-    if problems:
+    problems = _problems("obj", payload, shape, required)
+    if problems or not isinstance(payload, dict):
         raise bad_json_body(path, problems)
     return payload
 
 
+def check_rows(path: str, key: str, rows: list[Any], shape: Shape, required: tuple[str, ...] = ()) -> None:
+    """Raise RefusedError (BadJsonBody) that names every wrong key of every row by its index from 0."""
+    problems = {}
+    for number, row in enumerate(rows):
+        problems.update(_problems(f"obj.{key}[{number}]", row, shape, required))
+    if problems:
+        raise bad_json_body(path, problems)
+
+
+def _problems(where: str, value: object, shape: Shape, required: tuple[str, ...]) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {where: _EXPECTED[dict]}
+    problems = {}
+    for name, kind in shape.items():
+        inner = value.get(name)
+        if inner is not None and type(inner) is not kind:
+            problems[f"{where}.{name}"] = _EXPECTED[kind]
+    for name in required:
+        if value.get(name) is None:
+            problems[f"{where}.{name}"] = MISSING
+    return problems
+
+
+def fold_email(email: str, settings: Settings) -> str:
+    """Return the e-mail in the form in which answers repeat it, well-formed or not."""
+    return (email.strip() if settings.trim_emails else email).lower()
+
+
 def clean_email(email: str, settings: Settings) -> str:
     """Return the e-mail as it is stored, in lower case; raises RefusedError (InvalidEmailAddressError)."""
-    cleaned = email.strip() if settings.trim_emails else email
-    cleaned = cleaned.lower()
+    cleaned = fold_email(email, settings)
     if not _is_email(cleaned, check_top_level_domain=settings.check_top_level_domain):
-        raise invalid_email(email)
+        raise invalid_email(email, cleaned)
     return cleaned
 
 

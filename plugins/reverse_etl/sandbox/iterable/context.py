@@ -29,9 +29,16 @@ class Context:
 
     def refuse_forgotten(self, email: str | None, user_id: str | None) -> None:
         """Raise RefusedError (ForgottenUserError) when one of the identifiers is forgotten."""
-        if self.state.is_forgotten(email, user_id):
-            msg = "The user was forgotten and cannot be updated"
-            raise refused(self.settings.forgotten_status, "ForgottenUserError", msg)
+        if not self.state.is_forgotten(email, user_id):
+            return
+        by_email = self.state.is_forgotten(email, None)
+        raise refused(
+            self.settings.forgotten_status,
+            "ForgottenUserError",
+            "The user was forgotten and cannot be updated",
+            email=email if by_email else None,
+            user_id=None if by_email else user_id,
+        )
 
     def visible(self, users: tuple[User, ...]) -> User | None:
         """Return the first of the users that is visible by now, or None."""

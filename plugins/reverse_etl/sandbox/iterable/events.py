@@ -21,6 +21,7 @@ NO_IDENTIFIER: Final = "Either email or userId must be specified in a track call
 FIRST_MILLISECONDS: Final = 100_000_000_000
 """A createdAt from here on is in milliseconds: as seconds it would be after the year 5138."""
 
+_UNKNOWN: Final = "No user with this {} exists; an event does not create one"
 _DEFAULT_LIMIT: Final = 30
 _HIGHEST_LIMIT: Final = 200
 _LAST_SECOND: Final = 253_402_300_799
@@ -32,21 +33,37 @@ def track(context: Context, request: Request, identity: Identity | None) -> Answ
     body = checks.check_body(request.path, request.payload, checks.TRACK, ("eventName",))
     email, user_id = checks.identifiers(body, context.settings, NO_IDENTIFIER)
     context.check_token(request, identity, email, user_id)
-    given_id = body.get("id")
-    event_id = uuid.uuid4().hex if given_id is None else checks.check_event_id(given_id)
-    created_at = _created_at(context, body.get("createdAt"))
     name: str = body["eventName"]
     if name in context.settings.disallowed_event_names:
         return success(f"Event {name} is disallowed from tracking.")
+    drop_unknown = context.settings.track_unknown_user == "drop"
+    event_id, _ = add_event(context, body, email, user_id, drop_unknown=drop_unknown)
+    return success(f"Event with id: {event_id} tracked.", {"id": event_id})
+
+
+def add_event(
+    context: Context, body: dict[str, Any], email: str | None, user_id: str | None, *, drop_unknown: bool
+) -> tuple[str, FieldCheck | None]:
+    """Store one event; return its id and the check of its fields, None when it has none or was dropped.
+
+    Raises RefusedError, with nothing changed but the count of ignored fields.
+    """
+    given_id = body.get("id")
+    event_id = uuid.uuid4().hex if given_id is None else checks.check_event_id(given_id)
+    created_at = _created_at(context, body.get("createdAt"))
     context.refuse_forgotten(email, user_id)
     fields = open_fields(context, body.get("dataFields") or {}, RESERVED_FIELDS)
-    user = _user(context, email, user_id)
+    user = _user(context, email, user_id, drop_unknown=drop_unknown)
     if user is None:
         context.state.events_dropped += 1
-    else:
-        checked = _check_fields(context, name, fields, body.get("createNewFields"))
-        context.state.put_event(Event(event_id, name, user, created_at, _event_body(context, body, checked)))
-    return success(f"Event with id: {event_id} tracked.", {"id": event_id})
+        return event_id, None
+    name: str = body["eventName"]
+    check = None
+    if fields:
+        check = FieldCheck(context.state.event_schema(name), context.settings, create_new=body.get("createNewFields"))
+        fields = check.run(fields, context.settings.project_id, context.settings.event_fields_limit)
+    context.state.put_event(Event(event_id, name, user, created_at, _event_body(context, body, fields)))
+    return event_id, check
 
 
 def _created_at(context: Context, value: int | None) -> int:
@@ -59,28 +76,18 @@ def _created_at(context: Context, value: int | None) -> int:
     return seconds
 
 
-def _user(context: Context, email: str | None, user_id: str | None) -> User | None:
-    """Return whose event it is, None when settings drop events of unknown users; raises RefusedError otherwise."""
-    state = context.state
+def _user(context: Context, email: str | None, user_id: str | None, *, drop_unknown: bool) -> User | None:
+    """Return whose event it is, None when events of unknown users are to be dropped; raises RefusedError otherwise."""
     by_email = email is not None and context.settings.project_type != "userid"
     if by_email or user_id is None:
-        user = context.visible(state.with_email(email or ""))
-        code, what = "UnknownEmailError", "email"
+        user = context.visible(context.state.with_email(email or ""))
     else:
-        user = context.visible(state.with_user_id(user_id))
-        code, what = "UnknownUserIdError", "userId"
-    if user is None and context.settings.track_unknown_user == "reject":
-        raise refused(400, code, f"No user with this {what} exists; an event does not create one")
-    return user
-
-
-def _check_fields(context: Context, name: str, fields: dict[str, Any], create_new: bool | None) -> dict[str, Any]:
-    if not fields:
-        return fields
-    settings = context.settings
-    keep_new = settings.create_new_fields if create_new is None else create_new
-    check = FieldCheck(context.state.event_schema(name), settings, create_new_fields=keep_new)
-    return check.run(fields, settings.project_id, settings.event_fields_limit)
+        user = context.visible(context.state.with_user_id(user_id))
+    if user is not None or drop_unknown:
+        return user
+    if by_email or user_id is None:
+        raise refused(400, "UnknownEmailError", _UNKNOWN.format("email"), email=email)
+    raise refused(400, "UnknownUserIdError", _UNKNOWN.format("userId"), user_id=user_id)
 
 
 def _event_body(context: Context, body: dict[str, Any], fields: dict[str, Any]) -> bytes:

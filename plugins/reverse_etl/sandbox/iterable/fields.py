@@ -6,7 +6,7 @@ Type names and date formats from Iterable's support article "Field Data Types" (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, TypedDict
 
@@ -74,16 +74,25 @@ class _Mismatch(TypedDict):
 
 
 class FieldCheck:
-    """One pass over the data fields of one call: types checked, dates normalised, new fields collected."""
+    """One pass over the data fields of one call: types checked, dates normalised, new fields collected.
 
-    __slots__ = ("_double_is_long", "_errors", "_keep_new", "_new", "_schema")
+    `filtered_out` has the names of the fields that were dropped because new ones are not allowed.
+    """
 
-    def __init__(self, schema: Schema, settings: Settings, *, create_new_fields: bool) -> None:
+    __slots__ = ("_double_is_long", "_errors", "_keep_new", "_new", "_schema", "filtered_out")
+
+    def __init__(self, schema: Schema, settings: Settings, *, create_new: bool | None) -> None:
         self._schema = schema
-        self._keep_new = create_new_fields
+        self._keep_new = settings.create_new_fields if create_new is None else create_new
         self._double_is_long = settings.double_in_long_field == "accept"
         self._new: dict[str, str] = {}
         self._errors: dict[str, _Mismatch] = {}
+        self.filtered_out: list[str] = []
+
+    @property
+    def created(self) -> Collection[str]:
+        """The names of the fields that this call created."""
+        return self._new.keys()
 
     def run(self, fields: dict[str, Any], project_id: int, limit: int) -> dict[str, Any]:
         """Return the fields to store, where null stays null, and add the new ones to the schema.
@@ -115,6 +124,7 @@ class FieldCheck:
         expected = self._schema.types.get(path) or self._new.get(path)
         if expected is None:
             if not self._keep_new:
+                self.filtered_out.append(path)
                 return False, None
             self._new[path] = expected = kind
         elif expected != kind and not self._also_good(expected, kind):

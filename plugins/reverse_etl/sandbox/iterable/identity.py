@@ -60,7 +60,7 @@ def _in_email_project(state: State, wanted: Wanted) -> Target:
         return Target(user, user.email, user_id)
     if not wanted.prefer_user_id:
         msg = "The userId is unknown in this email-based project; set preferUserId to create the user"
-        raise refused(400, "UnknownUserIdError", msg)
+        raise refused(400, "UnknownUserIdError", msg, user_id=wanted.user_id)
     return Target(None, f"sandbox+{state.placeholders + 1}@placeholder.email", user_id)
 
 
@@ -70,7 +70,7 @@ def _in_user_id_project(state: State, wanted: Wanted) -> Target:
     user = _first(state.with_user_id(wanted.user_id))
     email = wanted.new_email or wanted.email or (user.email if user else None)
     user_id = wanted.new_user_id or wanted.user_id
-    _refuse_other(state.with_user_id(user_id), user, "userId")
+    _refuse_other(state.with_user_id(user_id), user, user_id=user_id)
     return Target(user, email, user_id)
 
 
@@ -79,17 +79,17 @@ def _in_hybrid_project(state: State, wanted: Wanted) -> Target:
     by_user_id = _first(state.with_user_id(wanted.user_id)) if wanted.user_id is not None else None
     user = by_email or by_user_id
     if by_email is not None and by_user_id is not None and by_email is not by_user_id:
-        raise conflict("The email and the userId belong to different users")
+        raise conflict("The email and the userId belong to different users", user_id=wanted.user_id)
     if user is not None and _differs(user.email, wanted.email):
-        raise conflict("The userId belongs to a user with another email")
+        raise conflict("The userId belongs to a user with another email", email=user.email)
     if user is not None and _differs(user.user_id, wanted.user_id):
-        raise conflict("The email belongs to a user with another userId")
+        raise conflict("The email belongs to a user with another userId", user_id=user.user_id)
     email = wanted.new_email or wanted.email or (user.email if user else None)
     user_id = wanted.new_user_id or wanted.user_id or (user.user_id if user else None)
     if wanted.new_email is not None:
-        _refuse_other(state.with_email(wanted.new_email), user, "email")
+        _refuse_other(state.with_email(wanted.new_email), user, email=wanted.new_email)
     if wanted.new_user_id is not None:
-        _refuse_other(state.with_user_id(wanted.new_user_id), user, "userId")
+        _refuse_other(state.with_user_id(wanted.new_user_id), user, user_id=wanted.new_user_id)
     return Target(user, email, user_id)
 
 
@@ -97,6 +97,9 @@ def _differs(present: str | None, wanted: str | None) -> bool:
     return present is not None and wanted is not None and present != wanted
 
 
-def _refuse_other(holders: tuple[User, ...], user: User | None, identifier: str) -> None:
+def _refuse_other(
+    holders: tuple[User, ...], user: User | None, *, email: str | None = None, user_id: str | None = None
+) -> None:
     if any(holder is not user for holder in holders):
-        raise conflict(f"The new {identifier} belongs to another user")
+        identifier = "userId" if email is None else "email"
+        raise conflict(f"The new {identifier} belongs to another user", email=email, user_id=user_id)

@@ -14,7 +14,9 @@ _FORGET: Final = (Limit(3), Limit(1000, DAY))
 
 PUBLISHED_LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
     "POST /api/users/update": (Limit(500),),
+    "POST /api/users/bulkUpdate": (Limit(5),),
     "POST /api/events/track": (Limit(2000),),
+    "POST /api/events/trackBulk": (Limit(10),),
     "GET /api/users/{email}": (Limit(100),),
     "GET /api/users/getByEmail": (Limit(100),),
     "GET /api/users/byUserId/{userId}": (Limit(100),),

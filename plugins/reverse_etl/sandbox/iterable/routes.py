@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from reverse_etl.sandbox.iterable import events, forgetting, lists, users
+from reverse_etl.sandbox.iterable import bulk, events, forgetting, lists, users
 from reverse_etl.sandbox.iterable.auth import SERVER_ONLY, SERVER_OR_CLIENT, SERVER_OR_READONLY
 from reverse_etl.sandbox.iterable.context import Handler
 from reverse_etl.sandbox.settings import KeyType
@@ -14,17 +14,23 @@ from reverse_etl.sandbox.settings import KeyType
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint; `name` is its method and path template, `keys` the key types that may call it."""
+    """One endpoint; `name` is its method and path template, `keys` the key types that may call it.
+
+    `rows` is the key of the body that holds the rows of a bulk request, None for another endpoint.
+    """
 
     name: str
     keys: frozenset[KeyType]
     handler: Handler
+    rows: str | None = None
 
 
 # Key types from Iterable's support article "API Keys" (360043464871).
 ENDPOINTS: Final = (
     Endpoint("POST /api/users/update", SERVER_OR_CLIENT, users.update),
+    Endpoint("POST /api/users/bulkUpdate", SERVER_ONLY, bulk.update_users, bulk.USERS),
     Endpoint("POST /api/events/track", SERVER_OR_CLIENT, events.track),
+    Endpoint("POST /api/events/trackBulk", SERVER_ONLY, bulk.track_events, bulk.EVENTS),
     Endpoint("GET /api/users/{email}", SERVER_ONLY, users.get_by_email),
     Endpoint("GET /api/users/getByEmail", SERVER_ONLY, users.get_by_email),
     Endpoint("GET /api/users/byUserId/{userId}", SERVER_ONLY, users.get_by_user_id),

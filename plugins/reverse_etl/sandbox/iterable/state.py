@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -15,6 +17,8 @@ import orjson
 from reverse_etl.sandbox.iterable.fields import USER_CATEGORY, Schema
 
 EMPTY: Final = b"{}"
+COUNTS: Final = ("events_overwritten", "events_dropped", "reserved_fields_ignored", "placeholders")
+"""The counts of a state beside those of what it holds."""
 
 
 def packed(value: dict[str, Any]) -> bytes:
@@ -50,6 +54,16 @@ class Event:
         self.body = body
 
 
+@dataclass(slots=True)
+class _Before:
+    """What a state was before the changes under way: counts, users, events added with those overwritten, types."""
+
+    counts: dict[str, int]
+    users: list[tuple[User, str | None, str | None, bytes, int]] = field(default_factory=list)
+    events: list[tuple[Event, Event | None]] = field(default_factory=list)
+    types: dict[str, dict[str, str] | None] = field(default_factory=dict)
+
+
 class State:
     """Users and events with their indexes.
 
@@ -72,6 +86,33 @@ class State:
         self.events_dropped = 0
         self.reserved_fields_ignored = 0
         self.placeholders = 0
+        self._before: _Before | None = None
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Take back what was added or changed inside (nothing may be removed) when an exception ends it."""
+        before = self._before = _Before({name: getattr(self, name) for name in (*COUNTS, "user_count")})
+        try:
+            yield
+        except BaseException:
+            self._before = None
+            self._restore(before)
+            raise
+        finally:
+            self._before = None
+
+    def _restore(self, before: _Before) -> None:
+        for event, overwritten in reversed(before.events):
+            self._take_back(event, overwritten)
+        for user, email, user_id, fields, updated in reversed(before.users):
+            self.change_user(user, email, user_id, fields, updated)
+        for key, types in before.types.items():
+            if types is None:
+                del self._schemas[key]
+            else:
+                self._schemas[key].types = types
+        for name, count in before.counts.items():
+            setattr(self, name, count)
 
     def with_email(self, email: str) -> tuple[User, ...]:
         """Return the users with this e-mail."""
@@ -104,19 +145,20 @@ class State:
         self.user_count += 1
         return User(signed_up, visible_at)
 
-    def set_email(self, user: User, email: str) -> None:
-        """Give the user this e-mail instead of the one it had."""
+    def change_user(self, user: User, email: str | None, user_id: str | None, fields: bytes, updated: int) -> None:
+        """Give the user these identifiers, these fields as JSON, and the time of its last update in epoch seconds."""
+        if self._before is not None:
+            self._before.users.append((user, user.email, user.user_id, user.fields, user.updated))
         if user.email != email:
             _unlink(self._by_email, user.email, user)
-            self._by_email[email] = (*self._by_email.get(email, ()), user)
+            _link(self._by_email, email, user)
             user.email = email
-
-    def set_user_id(self, user: User, user_id: str) -> None:
-        """Give the user this user id instead of the one it had."""
         if user.user_id != user_id:
             _unlink(self._by_user_id, user.user_id, user)
-            self._by_user_id[user_id] = (*self._by_user_id.get(user_id, ()), user)
+            _link(self._by_user_id, user_id, user)
             user.user_id = user_id
+        user.fields = fields
+        user.updated = updated
 
     def remove(self, user: User) -> None:
         """Delete the user and its events."""
@@ -129,6 +171,8 @@ class State:
     def put_event(self, event: Event) -> None:
         """Add the event; one with the same id is overwritten."""
         before = self._events.get(event.id)
+        if self._before is not None:
+            self._before.events.append((event, before))
         if before is not None and before.user.events is not None:
             before.user.events.remove(before)
             self.events_overwritten += 1
@@ -137,6 +181,17 @@ class State:
             event.user.events = [event]
         else:
             event.user.events.append(event)
+
+    def _take_back(self, event: Event, before: Event | None) -> None:
+        """Undo `put_event`, which overwrote the event `before`."""
+        if event.user.events is not None:
+            event.user.events.remove(event)
+        if before is None:
+            del self._events[event.id]
+            return
+        self._events[event.id] = before
+        if before.user.events is not None:
+            before.user.events.append(before)
 
     def user_schema(self) -> Schema:
         """Return the types of the profile fields."""
@@ -148,6 +203,8 @@ class State:
 
     def _schema(self, key: str, category: str) -> Schema:
         schema = self._schemas.get(key)
+        if self._before is not None and key not in self._before.types:
+            self._before.types[key] = None if schema is None else dict(schema.types)
         if schema is None:
             schema = self._schemas[key] = Schema(category)
         return schema
@@ -192,6 +249,11 @@ class State:
 def identifier_hash(identifier: str) -> str:
     """Return the hash under which Iterable lists a forgotten identifier: SHA-256 of it, trimmed, in lower case."""
     return hashlib.sha256(identifier.strip().lower().encode()).hexdigest()
+
+
+def _link(index: dict[str, tuple[User, ...]], key: str | None, user: User) -> None:
+    if key is not None:
+        index[key] = (*index.get(key, ()), user)
 
 
 def _unlink(index: dict[str, tuple[User, ...]], key: str | None, user: User) -> None:

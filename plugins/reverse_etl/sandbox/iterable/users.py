@@ -40,14 +40,29 @@ def update(context: Context, request: Request, identity: Identity | None) -> Ans
     body = checks.check_body(request.path, request.payload, checks.USER_UPDATE)
     email, user_id = checks.identifiers(body, context.settings, NO_IDENTIFIER)
     context.check_token(request, identity, email, user_id)
+    apply_update(context, body, email, user_id, create_new=body.get("createNewFields"))
+    return USER_UPDATED
+
+
+def apply_update(
+    context: Context, body: dict[str, Any], email: str | None, user_id: str | None, *, create_new: bool | None
+) -> FieldCheck | None:
+    """Do what one update asks for; return the check of its fields, None when it has none.
+
+    Raises RefusedError, with nothing changed but the count of ignored fields.
+    """
     fields = open_fields(context, body.get("dataFields") or {}, RESERVED_FIELDS)
     wanted = _wanted(context, body, fields, email, user_id)
     context.refuse_forgotten(email, user_id)
     context.refuse_forgotten(wanted.new_email, wanted.new_user_id)
     target = find_target(context.state, context.settings, wanted)
-    checked = check_user_fields(context, fields, body.get("createNewFields"))
-    _commit(context, target, checked, merge_nested=bool(body.get("mergeNestedObjects")))
-    return USER_UPDATED
+    plain = {name: value for name, value in fields.items() if name not in ("email", "userId")}
+    check = None
+    if plain:
+        check = FieldCheck(context.state.user_schema(), context.settings, create_new=create_new)
+        plain = check.run(plain, context.settings.project_id, context.settings.user_fields_limit)
+    _commit(context, target, plain, merge_nested=bool(body.get("mergeNestedObjects")))
+    return check
 
 
 def open_fields(context: Context, fields: dict[str, Any], reserved: frozenset[str]) -> dict[str, Any]:
@@ -79,17 +94,6 @@ def _text(value: object, name: str) -> str:
     return value
 
 
-def check_user_fields(context: Context, fields: dict[str, Any], create_new: bool | None) -> dict[str, Any]:
-    """Return the profile fields to store; raises RefusedError when a type or the number of fields is wrong."""
-    settings = context.settings
-    plain = {name: value for name, value in fields.items() if name not in ("email", "userId")}
-    if not plain:
-        return plain
-    keep_new = settings.create_new_fields if create_new is None else create_new
-    check = FieldCheck(context.state.user_schema(), settings, create_new_fields=keep_new)
-    return check.run(plain, settings.project_id, settings.user_fields_limit)
-
-
 def _commit(context: Context, target: Target, fields: dict[str, Any], *, merge_nested: bool) -> None:
     state, user, now = context.state, target.user, context.now()
     if user is None:
@@ -97,14 +101,13 @@ def _commit(context: Context, target: Target, fields: dict[str, Any], *, merge_n
         user = state.add_user(int(now), now + delay if delay else 0)
         if target.email is not None and target.email.endswith("@placeholder.email"):
             state.placeholders += 1
-    if target.email is not None:
-        state.set_email(user, target.email)
-    if target.user_id is not None:
-        state.set_user_id(user, target.user_id)
-    user.updated = int(now)
+    stored = user.fields
     if fields and context.settings.store == "full":
-        before = {} if user.fields is EMPTY else orjson.loads(user.fields)
-        user.fields = packed(merged(before, fields, merge_nested=merge_nested))
+        before = {} if stored is EMPTY else orjson.loads(stored)
+        stored = packed(merged(before, fields, merge_nested=merge_nested))
+    email = user.email if target.email is None else target.email
+    user_id = user.user_id if target.user_id is None else target.user_id
+    state.change_user(user, email, user_id, stored, int(now))
 
 
 def profile(user: User) -> dict[str, object]:
