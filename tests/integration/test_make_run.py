@@ -1,0 +1,60 @@
+"""`make run` as a user runs it, without the installation: the project's own DAG, twice, and for another day."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.integration
+
+
+def make_run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    command = [sys.executable, "-m", "devstack.run", *arguments]
+    return subprocess.run(
+        command, cwd=root, env=env | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("dags", "plugins", "include"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def test_a_day_runs_twice_without_a_second_copy_and_another_day_has_its_own_answer(root: Path) -> None:
+    outputs = []
+    for day in ("2026-01-13", "2026-01-13", "2026-01-12"):
+        done = make_run(root, "--date", day)
+        assert done.returncode == 0, done.stdout + done.stderr
+        outputs.append(" ".join(done.stdout.split()))
+    first, again, earlier = outputs
+    assert "read delivered unchanged invalid rejected suppressed failed seconds 5 5 0 0 0 0 0" in first
+    assert "5 users, 5 events (0 arrived again" in first
+    assert "5 users, 5 events (5 arrived again" in again
+    assert "seconds 3 3 0 0 0 0 0" in earlier
+    for name in ("query_results_20260113_235959.csv", "integration_results_20260113_235959.json"):
+        assert (root / ".local/output/iterable_page_views" / name).is_file()
+
+
+def test_a_date_that_is_none_is_refused_before_anything_starts(root: Path) -> None:
+    done = make_run(root, "--date", "13.01.2026")
+    assert done.returncode != 0
+    assert "2026-01-13" in done.stderr
+
+
+def test_nothing_is_left_running(root: Path) -> None:
+    make_run(root, "--date", "2026-01-13")
+    left = [
+        path.parent.name
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if str(root).encode() in (path.read_bytes() if os.access(path, os.R_OK) else b"")
+    ]
+    assert left == []
