@@ -91,7 +91,7 @@ class PrivateServer:
             processes.stop(process, patience=STOPS_WITHIN_SECONDS)
             self._remove_socket(Path(str(facts["socket"])))
         if self._child is not None:
-            self._child.poll()
+            self._child.wait(STOPS_WITHIN_SECONDS)
             self._child = None
         self.started_here = False
 

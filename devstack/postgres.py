@@ -65,7 +65,7 @@ class PrivatePostgres:
             processes.wait_until(lambda: not self.is_running, STOPS_WITHIN_SECONDS)
             processes.stop(self._process)
         if self._child is not None:
-            self._child.poll()
+            self._child.wait(STOPS_WITHIN_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property

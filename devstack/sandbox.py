@@ -16,6 +16,7 @@ from devstack.errors import DevstackError
 API_KEY = "sandbox-server-key"
 READY_LINE = re.compile(r"^sandbox ready on (http://127\.0\.0\.1:\d+)\s*$", re.MULTILINE)
 STARTS_WITHIN_SECONDS = 60.0
+STOPS_WITHIN_SECONDS = 30.0
 
 
 class Sandbox:
@@ -70,7 +71,7 @@ class Sandbox:
         if running is not None:
             processes.stop(running[0])
         if self._child is not None:
-            self._child.poll()
+            self._child.wait(STOPS_WITHIN_SECONDS)
             self._child = None
         self.started_here = False
 
