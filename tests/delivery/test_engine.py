@@ -307,7 +307,7 @@ async def test_a_bug_in_sending_ends_the_delivery_with_that_bug() -> None:
         await Run(Broken()).deliver(rows(10))
 
 
-# --- Found by review -------------------------------------------------------------------------------------------
+# --- Under way -------------------------------------------------------------------------------------------------
 
 
 async def test_an_endpoint_that_is_down_is_noticed_although_another_one_works() -> None:

@@ -149,7 +149,9 @@ class IterableClient:
         self._accepted = self._accepted or answer.is_success
         if answer.status == 429:
             hint = refusal(answer, self._clock).retry_after
-            pacer.pause(min(PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint, self._retry.patience))
+            wait = PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint
+            if wait <= self._retry.patience:  # a longer one ends the batch instead
+                pacer.pause(wait)
         return answer
 
     async def _post(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
