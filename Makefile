@@ -9,7 +9,7 @@ PORT ?= 8080
 PYTHON_BIN := .venv/bin/python
 export PYTHON
 
-.PHONY: help run up down test check integration format bench screenshots lock clean
+.PHONY: help run up airflow down test check integration format bench screenshots lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -21,6 +21,10 @@ run: ## Run the job for one day and show the result (DATE=2026-01-13)
 up: ## Start Airflow with its UI, the database and the sandbox in the background (PORT=8080)
 	@devstack/bootstrap.sh
 	@$(PYTHON_BIN) -m devstack.up --port '$(PORT)'
+
+airflow: ## Run Airflow's command line on the Airflow of make up (ARGS='dags list')
+	@devstack/bootstrap.sh
+	@$(PYTHON_BIN) -m devstack.airflow_command $(ARGS)
 
 down: ## Stop what make up started
 	@if [[ -x $(PYTHON_BIN) ]]; then $(PYTHON_BIN) -m devstack.down; else echo "Nothing of this folder is running."; fi

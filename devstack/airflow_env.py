@@ -62,6 +62,8 @@ def _settings(layout: Layout, metadata: str) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(layout.root / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # A new DAG file is found after seconds, not after five minutes.
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
         # SQLite locks up under the default of 32.
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__FERNET_KEY": keys["fernet_key"],

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import socket
+from argparse import ArgumentTypeError
 
 HOST = "127.0.0.1"
+
+
+def port_number(text: str) -> int:
+    """Return a TCP port written as text; raises ArgumentTypeError."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ArgumentTypeError(f"PORT is {text!r}, expected a number from 1 to 65535")
+    return int(text)
 
 
 def port_is_free(port: int) -> bool:

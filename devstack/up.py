@@ -20,7 +20,7 @@ from devstack.errors import DevstackError
 from devstack.interrupts import Interrupted, interruptible
 from devstack.layout import Layout
 from devstack.lock import exclusive
-from devstack.ports import free_port, port_is_free
+from devstack.ports import free_port, port_is_free, port_number
 from devstack.services import Services
 from devstack.settings import machine_secrets
 
@@ -34,7 +34,7 @@ COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start everything; return 0 when it is ready."""
     parser = argparse.ArgumentParser(prog="make up")
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=port_number, default=8080)
     options = parser.parse_args(arguments)
     try:
         with interruptible():
@@ -195,10 +195,12 @@ def _tell(layout: Layout, services: Services, url: str) -> None:
     print()
     if embedded:
         print("The DAGs are switched on: a run you trigger starts at once, and Airflow starts by itself")
-        print("the run of the day that just ended. All of it goes to the sandbox.")
+        print("the run of the day that just ended. All of it goes to the sandbox. The example data is of")
+        print("January 2026: trigger with the date 2026-01-13.")
     else:
         print("The DAGs are paused, because they would send to your own servers: switch one on in the UI.")
     print(f"\nLogs      {layout.short(layout.logs)}/ and {layout.short(layout.airflow_home)}/logs/")
+    print("Commands  make airflow ARGS='dags list'")
     print("Stop      make down")
 
 

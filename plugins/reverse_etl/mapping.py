@@ -41,7 +41,7 @@ class Field:
         if not isinstance(self.column, str):
             raise ConfigurationError(f"Field.column of {self.name!r} is {self.column!r}, expected a column name")
         object.__setattr__(self, "column", self.column or self.name)
-        object.__setattr__(self, "kind", _kind(self.kind))
+        object.__setattr__(self, "kind", _kind(self.kind, self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class FieldRenderer:
     ) -> None:
         self._constants = {field.name: field.value for field in fields if isinstance(field, Constant)}
         self._fields = [
-            (field.name, field.column, _converter(_kind(field.kind), write_datetime))
+            (field.name, field.column, _converter(Kind(field.kind), write_datetime))
             for field in fields
             if isinstance(field, Field)
         ]
@@ -132,12 +132,12 @@ class FieldRenderer:
         return payload
 
 
-def _kind(kind: Kind | str) -> Kind:
+def _kind(kind: Kind | str, name: str) -> Kind:
     try:
         return Kind(kind)
     except ValueError:
         allowed = ", ".join(Kind)
-        raise ConfigurationError(f"Field.kind is {kind!r}, expected one of {allowed}") from None
+        raise ConfigurationError(f"Field.kind of {name!r} is {kind!r}, expected one of {allowed}") from None
 
 
 def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callable[[object], object]:

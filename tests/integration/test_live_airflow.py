@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.integration.conftest import DAG, LiveAirflow, wait_for
 
 pytestmark = pytest.mark.integration
@@ -66,6 +69,14 @@ def test_a_backfill_takes_each_day_of_its_range_with_its_window(live: LiveAirflo
         ("2026-01-08T00:00:00+00:00", "2026-01-15T00:00:00+00:00"),
         ("2026-01-09T00:00:00+00:00", "2026-01-16T00:00:00+00:00"),
     ]
+
+
+def test_make_airflow_runs_commands_on_the_airflow_of_make_up(live: LiveAirflow) -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "devstack.airflow_command", "dags", "list", "--output", "plain"]
+    done = subprocess.run(command, cwd=live.layout.root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert DAG in done.stdout
 
 
 def test_the_connection_form_has_our_fields(live: LiveAirflow) -> None:

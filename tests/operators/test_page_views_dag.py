@@ -126,6 +126,16 @@ def test_params_that_make_no_sense_are_refused_before_the_run(
     assert sandbox.stats()["requests_total"] == 0
 
 
+def test_a_misspelt_param_fails_the_run_before_anything_is_sent(
+    run_page_views: Run, shop: Shop, sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = run_page_views(dryrun=True)
+    assert finished.state == "failed"
+    assert finished.tries("extract") == 1
+    assert "the run was given dryrun, which the DAG does not know" in capsys.readouterr().out
+    assert sandbox.stats()["requests_total"] == 0
+
+
 def test_a_day_in_the_future_fails_the_run_without_retry(run_page_views: Run, shop: Shop) -> None:
     finished = run_page_views(date="2999-01-01")
     assert finished.state == "failed"

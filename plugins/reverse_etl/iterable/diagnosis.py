@@ -53,7 +53,7 @@ def _explain(error: DestinationError | None) -> tuple[bool, str]:
         case Throttled():
             return True, "Connected: the key is known, but the rate limit is used up at the moment."
         case AuthenticationRefused() if error.code in JWT_CODES:
-            return False, f"Wrong JWT secret: the key is known, but its token was refused. {error}"
+            return False, f"Wrong JWT secret: the key is known, but its token was refused. Code: {error.code}"
         case AuthenticationRefused():
             return False, f"Wrong key: {error}"
         case WrongDestination():

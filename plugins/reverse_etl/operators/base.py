@@ -72,6 +72,12 @@ class RunParams:
             raise ConfigurationError(
                 f"the DAG declares no param {', '.join(missing)}; write DAG(..., params=sync_params())"
             )
+        unknown = sorted(set(context["dag_run"].conf or {}) - set(context["dag"].params))
+        if unknown:
+            raise ConfigurationError(
+                f"the run was given {', '.join(unknown)}, which the DAG does not know; "
+                f"it takes {', '.join(sorted(context['dag'].params))}"
+            )
         return cls(**{name: params[name] for name in cls.__slots__})
 
 
