@@ -1,1 +1,0 @@
-"""Alembic's script folder; `ledger.migrating` runs it."""
