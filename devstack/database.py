@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from devstack import processes
 from devstack.errors import DevstackError
@@ -101,11 +100,6 @@ class PrivateServer:
         return processes.recall(self._record) is not None
 
     # --- Use ------------------------------------------------------------------------------------------------
-
-    @property
-    def uri(self) -> str:
-        """The read-only user's connection as a URI (it holds the password)."""
-        return f"mysql://{SOURCE_USER}:{quote(self._password('source'))}@{HOST}:{self.port}/{DATABASE}?charset=utf8mb4"
 
     def airflow_connection(self) -> dict[str, object]:
         """Return the read-only user's connection in Airflow's JSON form."""
