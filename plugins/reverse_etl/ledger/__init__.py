@@ -1,0 +1,1 @@
+"""The SQL database that remembers runs, outcomes, row fingerprints, quarantine and rate budgets: `ledger.ledger`."""

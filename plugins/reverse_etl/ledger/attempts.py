@@ -1,0 +1,143 @@
+"""One attempt of one run: what it has confirmed, what became of its calls, its totals."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+
+from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.ledger.database import Database
+from reverse_etl.ledger.labels import Labels
+from reverse_etl.ledger.marking import DELIVERED, Mark, Writers, cleaned, settled
+from reverse_etl.ledger.records import Clock, Marked, RunRef
+from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, RUNS
+from reverse_etl.ledger.times import MICROSECONDS
+from reverse_etl.ledger.upserts import insert_new
+
+
+class Attempt:
+    """An attempt of a run, as `Ledger.begin` returns it; used by every worker of the run at once.
+
+    What is `confirmed` belongs to this attempt alone: a retry of a task goes on with the same attempt, a person's Clear
+    begins a new one, which has confirmed nothing and sends again.
+    """
+
+    def __init__(
+        self, database: Database, labels: Labels, writers: Writers, clock: Clock, ref: RunRef, number: int
+    ) -> None:
+        self._database = database
+        self._labels = labels
+        self._writers = writers
+        self._clock = clock
+        self.ref = ref
+        self.id = number
+
+    def confirmed(self, batch: int) -> Mapping[str, frozenset[str]]:
+        """Return the calls of a batch explicitly confirmed as delivered, by hashed key."""
+        query = select(OUTCOMES.c.row_key, OUTCOMES.c.call_kind).where(
+            *self._of_batch(batch), OUTCOMES.c.outcome == DELIVERED
+        )
+        rows = self._read(query)
+        names = self._labels.names({call for _, call in rows})
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for key, call in rows:
+            found[key].add(names[call])
+        # Many keys share a handful of sets.
+        shared: dict[frozenset[str], frozenset[str]] = {}
+        return {
+            key: shared.setdefault(calls, calls)
+            for key, calls in zip(found, map(frozenset, found.values()), strict=True)
+        }
+
+    def outcomes(self, batch: int) -> list[Marked]:
+        """Return what is recorded of a batch, in key order, without fingerprints."""
+        columns = ("row_key", "call_kind", "outcome", "code", "status", "tries", "request_id")
+        query = select(*(OUTCOMES.c[name] for name in columns)).where(*self._of_batch(batch))
+        rows = self._read(query.order_by(OUTCOMES.c.row_key, OUTCOMES.c.call_kind))
+        names = self._labels.names({number for row in rows for number in (row[1], row[3])})
+        words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
+        return [Marked(row[0], names[row[1]], words[row[2]], names[row[3]], *row[4:]) for row in rows]
+
+    def mark(self, batch: int, results: Sequence[Marked]) -> None:
+        """Record what became of calls of a batch, all or nothing; safe to repeat, and from several workers at once.
+
+        A delivery once recorded stays recorded, whatever is marked later in the same attempt. `invalid` and `rejected`
+        calls go into quarantine; a delivery takes the call, and a refusal of the whole row, out of it.
+        Raises LedgerUnavailable when it cannot be recorded: then nothing more may be sent.
+        """
+        if not results:
+            return
+        kept = settled(cleaned(results))
+        words = {word for result in kept for word in (result.call, result.code)}
+        mark = Mark(
+            attempt_id=self.id,
+            sync=self.ref.sync,
+            sync_label=self._labels.number(self.ref.sync),
+            batch=batch,
+            at=int(self._clock() * MICROSECONDS),
+            results=kept,
+            labels=self._labels.numbers(words),
+        )
+        self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
+
+    def resent(self, batch: int) -> int:
+        """Return how many calls of a batch this attempt delivered that an earlier attempt had delivered already."""
+        ref, before = self.ref, OUTCOMES.alias()
+        earlier = (
+            select(RUNS.c.id)
+            .where(RUNS.c.dag_id == ref.dag_id, RUNS.c.run_id == ref.run_id, RUNS.c.sync == ref.sync)
+            .where(RUNS.c.attempt < ref.attempt)
+        )
+        delivered_before = (
+            select(before.c.row_key)
+            .where(before.c.attempt_id.in_(earlier), before.c.batch == batch, before.c.outcome == DELIVERED)
+            .where(before.c.row_key == OUTCOMES.c.row_key, before.c.call_kind == OUTCOMES.c.call_kind)
+        )
+        query = (
+            select(func.count())
+            .select_from(OUTCOMES)
+            .where(*self._of_batch(batch), OUTCOMES.c.outcome == DELIVERED, delivered_before.exists())
+        )
+        [(count,)] = self._read(query)
+        return int(count)
+
+    def finish(self, rows_read: int, outcomes: Mapping[Outcome, int]) -> None:
+        """Record the end of the attempt and its totals in rows; the last call counts."""
+        values: dict[str, int] = {outcome.value: outcomes.get(outcome, 0) for outcome in OUTCOME_NUMBERS}
+        values |= {"rows_read": rows_read, "finished": int(self._clock() * MICROSECONDS)}
+        statement = update(RUNS).where(RUNS.c.id == self.id).values(values)
+        self._database.write("record the totals of the run", lambda connection: connection.execute(statement).rowcount)
+
+    def _of_batch(self, batch: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        return (OUTCOMES.c.attempt_id == self.id, OUTCOMES.c.batch == batch)
+
+    def _read(self, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+        return self._database.fetch("be asked about a batch", query)
+
+
+def attempt_number(connection: Connection, ref: RunRef, now: int) -> int:
+    """Return the number of an attempt, recorded now where it is new.
+
+    Raises ConfigurationError when it is recorded for another day.
+    """
+    query = select(RUNS.c.id, RUNS.c.run_day).where(
+        RUNS.c.dag_id == ref.dag_id,
+        RUNS.c.run_id == ref.run_id,
+        RUNS.c.sync == ref.sync,
+        RUNS.c.attempt == ref.attempt,
+    )
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        facts = {"dag_id": ref.dag_id, "run_id": ref.run_id, "sync": ref.sync, "attempt": ref.attempt}
+        insert_new(connection, RUNS, [{**facts, "run_day": ref.day, "started": now}])
+        found = connection.execute(query).one()
+    number, day = found
+    if day != ref.day:
+        raise ConfigurationError(
+            f"attempt {ref.attempt} of this run is recorded for {day}, not {ref.day}; clear the run to send another day"
+        )
+    return int(number)

@@ -1,0 +1,107 @@
+"""The ledger, opened: the one way into its database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+
+from sqlalchemy import select
+
+from reverse_etl.ledger.attempts import Attempt, attempt_number
+from reverse_etl.ledger.budgets import Budgets
+from reverse_etl.ledger.database import Database
+from reverse_etl.ledger.labels import Labels
+from reverse_etl.ledger.marking import Writers
+from reverse_etl.ledger.migrating import migrate
+from reverse_etl.ledger.quarantine import Quarantine
+from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef
+from reverse_etl.ledger.retention import purge_keys, purge_old
+from reverse_etl.ledger.schema import OUTCOME_NUMBERS, ROW_STATES
+from reverse_etl.ledger.times import MICROSECONDS, moment
+
+PATIENCE_SECONDS = 30.0
+"""How long to wait for a lock. Every transaction of the ledger takes milliseconds, a purge of a batch a second."""
+
+KEYS_PER_STATEMENT = 500
+
+
+class Ledger:
+    """The database that remembers runs, outcomes, row states, quarantine and rate budgets.
+
+    with Ledger.open("sqlite:////data/ledger.db") as ledger:
+        attempt = ledger.begin(RunRef(dag_id, run_id, sync, clear_number, day))
+        confirmed = attempt.confirmed(batch)
+        attempt.mark(batch, results)
+
+    May be used by several threads; every process opens its own. Methods block: call them from a thread where an event
+    loop must go on. All of them raise LedgerUnavailable when the database does not answer, is locked or full, and
+    ConfigurationError when that stays so until somebody acts; no message holds a parameter or a password.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._labels = Labels(database)
+        self._writers = Writers(database.dialect)
+        self.quarantine = Quarantine(database)
+        self.budgets = Budgets(database)
+
+    @classmethod
+    def open(cls, url: str, *, patience: float = PATIENCE_SECONDS, clock: Clock = time.time) -> Ledger:
+        """Connect, creating or upgrading the tables (and for SQLite the folder and the file) where that is needed.
+
+        `url` is sqlite:////absolute/path.db, mysql://... (also MariaDB) or postgresql://...; `patience` are the seconds
+        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code.
+        """
+        database = Database(url, patience=patience)
+        try:
+            migrate(database, patience=patience)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, clock)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin(self, ref: RunRef) -> Attempt:
+        """Return the attempt `ref` names, recorded now when it is new; every worker of a run gets the same one."""
+        now = int(self._clock() * MICROSECONDS)
+        number = self._database.write("record a run", lambda connection: attempt_number(connection, ref, now))
+        return Attempt(self._database, self._labels, self._writers, self._clock, ref, number)
+
+    def states(self, sync: str, keys: Sequence[str]) -> Mapping[tuple[str, str], RowState]:
+        """Return what was last delivered, by hashed key and call; calls never delivered are absent."""
+        columns = [ROW_STATES.c[name] for name in ("row_key", "call_kind", "fingerprint", "delivered_at", "outcome")]
+        query = select(*columns).where(ROW_STATES.c.sync == self._labels.number(sync))
+        words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
+        found: dict[tuple[str, str], RowState] = {}
+        for start in range(0, len(keys), KEYS_PER_STATEMENT):
+            chunk = query.where(ROW_STATES.c.row_key.in_(keys[start : start + KEYS_PER_STATEMENT]))
+            rows = self._database.fetch("be asked about rows", chunk)
+            names = self._labels.names({row[1] for row in rows})
+            for key, call, fingerprint, delivered_at, outcome in rows:
+                found[key, names[call]] = RowState(fingerprint, moment(delivered_at), words[outcome])
+        return found
+
+    def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:
+        """Remove runs begun longer ago with their outcomes, and calls last quarantined longer ago.
+
+        Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
+        """
+        return purge_old(self._database, self._clock, older_than, states_older_than)
+
+    def purge_person(self, keys: Sequence[str]) -> Purged:
+        """Remove everything about the rows of the hashed `keys`; run totals, which name nobody, stay."""
+        return purge_keys(self._database, keys)

@@ -1,0 +1,1 @@
+"""Alembic's script folder; `ledger.migrating` runs it."""

@@ -1,0 +1,153 @@
+"""The tables. Migrations create them; a test keeps the two and docs/ledger.md equal.
+
+- Moments are microseconds since 1970-01-01 UTC in a BIGINT. SQLite has no type for them, MySQL's has no time zone and
+  drops fractions by default: a number is the same in all three databases and compares as it should.
+- No column has a name that is a reserved word somewhere, so that one query runs on all three.
+- `outcomes` and `row_states` grow with the rows, so words are numbers there, explained by `labels`; the tables people
+  look into hold the words. For the same reason nothing has a foreign key: millions of inserts would each check one.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CHAR,
+    BigInteger,
+    Column,
+    Date,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
+
+from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.ledger.records import (
+    FINGERPRINT_BYTES,
+    LONGEST_CODE,
+    LONGEST_NAME,
+    LONGEST_REQUEST_ID,
+    LONGEST_RUN_NAME,
+    WHOLE_ROW,
+)
+
+VERSION_TABLE = "ledger_version"
+"""Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
+
+HEAD = "0001"
+"""The version of the schema this code works with."""
+
+OUTCOME_NUMBERS = {
+    Outcome.DELIVERED: 1,
+    Outcome.UNCHANGED: 2,
+    Outcome.INVALID: 3,
+    Outcome.REJECTED: 4,
+    Outcome.SUPPRESSED: 5,
+    Outcome.FAILED: 6,
+}
+"""As stored; the first labels are these words under these numbers. A number is never given another meaning."""
+
+FIRST_FREE_LABEL = 100
+
+METADATA = MetaData()
+
+
+def _text(length: int) -> TypeEngine[str]:
+    """Text that differs where a byte differs, which MySQL's default does not grant."""
+    exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(length).with_variant(exact, "mysql", "mariadb")
+
+
+def _hash() -> TypeEngine[str]:
+    """32 hexadecimal characters."""
+    narrow = mysql.CHAR(32, charset="ascii", collation="ascii_bin")
+    return CHAR(32).with_variant(narrow, "mysql", "mariadb")
+
+
+def _bytes(length: int) -> TypeEngine[bytes]:
+    return LargeBinary(length).with_variant(mysql.BINARY(length), "mysql", "mariadb")
+
+
+LABELS = Table(
+    "labels",
+    METADATA,
+    Column("id", Integer, Identity(start=FIRST_FREE_LABEL), primary_key=True),
+    Column("name", _text(LONGEST_NAME), nullable=False),
+    UniqueConstraint("name", name="labels_name"),
+)
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("dag_id", _text(LONGEST_RUN_NAME), nullable=False),
+    Column("run_id", _text(LONGEST_RUN_NAME), nullable=False),
+    Column("sync", _text(LONGEST_NAME), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("run_day", Date, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("finished", BigInteger),
+    Column("rows_read", BigInteger),
+    *(Column(outcome.value, BigInteger) for outcome in OUTCOME_NUMBERS),
+    UniqueConstraint("dag_id", "run_id", "sync", "attempt", name="runs_attempt"),
+)
+
+OUTCOMES = Table(
+    "outcomes",
+    METADATA,
+    Column("attempt_id", Integer, primary_key=True, autoincrement=False),
+    Column("batch", Integer, primary_key=True, autoincrement=False),
+    Column("row_key", _hash(), primary_key=True),
+    Column("call_kind", Integer, primary_key=True, autoincrement=False),
+    Column("code", Integer, nullable=False),
+    Column("status", SmallInteger),
+    Column("tries", Integer, nullable=False),
+    Column("request_id", _text(LONGEST_REQUEST_ID)),
+    Column("at", BigInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+ROW_STATES = Table(
+    "row_states",
+    METADATA,
+    Column("sync", Integer, primary_key=True, autoincrement=False),
+    Column("row_key", _hash(), primary_key=True),
+    Column("call_kind", Integer, primary_key=True, autoincrement=False),
+    Column("fingerprint", _bytes(FINGERPRINT_BYTES)),
+    Column("delivered_at", BigInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    METADATA,
+    Column("sync", _text(LONGEST_NAME), primary_key=True),
+    Column("row_key", _hash(), primary_key=True),
+    Column("call_kind", _text(LONGEST_NAME), primary_key=True, default=WHOLE_ROW),
+    Column("outcome", _text(16), nullable=False),
+    Column("code", _text(LONGEST_CODE), nullable=False),
+    Column("status", SmallInteger),
+    Column("request_id", _text(LONGEST_REQUEST_ID)),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("attempt_id", Integer, nullable=False),
+)
+
+RATE_BUDGETS = Table(
+    "rate_budgets",
+    METADATA,
+    Column("account", _hash(), primary_key=True),
+    Column("endpoint", _text(LONGEST_NAME), primary_key=True),
+    Column("next_free", BigInteger, nullable=False),
+    Column("paused_until", BigInteger, nullable=False),
+    Column("count_day", Integer, nullable=False),
+    Column("day_count", BigInteger, nullable=False),
+)

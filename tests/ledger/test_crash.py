@@ -1,0 +1,40 @@
+"""The process that marks is killed: each mark is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from reverse_etl.ledger.ledger import Ledger
+from tests.ledger.processes import started
+from tests.ledger.samples import query, ref
+
+ROWS = 300
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kill_in_the_middle_of_a_mark_leaves_whole_marks(sqlite_url: str, seed: int) -> None:
+    waited = random.Random(seed)
+    confirmed = 0
+    for _ in range(2):
+        with started([("mark", sqlite_url, 0, ROWS, -1)]) as [worker]:
+            assert worker.stdout is not None
+            for _ in range(waited.randint(1, 8)):
+                confirmed = max(confirmed, int(worker.stdout.readline()) + 1)
+            worker.kill()
+        recorded = _whole_marks(sqlite_url)
+        assert recorded >= confirmed
+        confirmed = recorded
+    with Ledger.open(sqlite_url) as ledger:
+        assert len(ledger.begin(ref()).confirmed(0)) == confirmed * ROWS
+    assert query(sqlite_url, "PRAGMA integrity_check") == [("ok",)]
+
+
+def _whole_marks(url: str) -> int:
+    [(outcomes,)] = query(url, "SELECT COUNT(*) FROM outcomes")
+    assert query(url, "SELECT COUNT(*) FROM row_states") == [(outcomes // 2,)]
+    assert query(url, "SELECT COUNT(*) FROM quarantine") == [(outcomes // 2,)]
+    marks, rest = divmod(outcomes, 2 * ROWS)
+    assert rest == 0
+    return int(marks)

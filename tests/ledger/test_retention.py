@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.ledger.records import Purged
+from tests.ledger.samples import TRACK, UPDATE, Clock, contents, delivered, key, query, ref, rejected
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize("ages", [(-DAY, None), (DAY, -DAY)])
+def test_a_negative_age_is_refused(sqlite_ledger: Ledger, ages: tuple[timedelta, timedelta | None]) -> None:
+    with pytest.raises(ConfigurationError, match="expected an age of 0 or more"):
+        sqlite_ledger.purge(ages[0], states_older_than=ages[1])
+
+
+def test_an_empty_ledger_has_nothing_to_purge(ledger: Ledger) -> None:
+    assert ledger.purge(timedelta(0), states_older_than=timedelta(0)) == Purged()
+    assert ledger.purge_person([]) == ledger.purge_person([key("anna")]) == Purged()
+
+
+def test_what_is_old_goes_and_the_rest_stays(ledger: Ledger, url: str, clock: Clock) -> None:
+    old = ledger.begin(ref(run_id="old"))
+    old.mark(0, [delivered("anna"), delivered("bert")])
+    old.mark(1, [rejected("carl"), delivered("dora")])
+    ledger.begin(ref(run_id="older, empty"))
+    clock.now += timedelta(days=10).total_seconds()
+    new = ledger.begin(ref(run_id="new"))
+    new.mark(0, [delivered("anna"), rejected("emil")])
+    assert ledger.purge(10 * DAY) == Purged()
+    assert ledger.purge(9 * DAY) == Purged(runs=2, outcomes=4, quarantine=1)
+    assert query(url, "SELECT run_id FROM runs") == [("new",)]
+    assert len(new.outcomes(0)) == 2
+    assert len(ledger.states("page_views", [key(name) for name in ("anna", "bert", "dora")])) == 3
+    assert ledger.purge(9 * DAY, states_older_than=9 * DAY) == Purged(row_states=2)
+    assert set(ledger.states("page_views", [key("anna"), key("bert")])) == {(key("anna"), UPDATE)}
+
+
+def test_a_run_named_in_quarantine_is_kept_as_long(ledger: Ledger, url: str, clock: Clock) -> None:
+    attempt = ledger.begin(ref(run_id="long"))
+    clock.now += timedelta(days=10).total_seconds()
+    attempt.mark(0, [rejected("anna")])
+    assert ledger.purge(9 * DAY) == Purged(outcomes=1)
+    assert [call.run_id for call in ledger.quarantine.calls("page_views")] == ["long"]
+    query(url, "DELETE FROM runs")
+    assert [call.run_id for call in ledger.quarantine.calls("page_views")] == [""]
+
+
+def test_nothing_is_left_of_a_person(ledger: Ledger, url: str) -> None:
+    for sync in ("page_views", "other"):
+        for attempt in range(2):
+            marked = [delivered("anna"), rejected("anna", TRACK), delivered("bert"), rejected("bert", TRACK)]
+            ledger.begin(ref(sync=sync, attempt=attempt)).mark(attempt, marked)
+    removed = ledger.purge_person([key("anna"), *(key(number) for number in range(1_000))])
+    assert removed == Purged(outcomes=8, row_states=2, quarantine=2)
+    left = contents(url)
+    assert key("anna") not in repr(left)
+    assert {name: len(rows) for name, rows in left.items()} == {
+        "runs": 4,
+        "outcomes": 8,
+        "row_states": 2,
+        "quarantine": 2,
+        "rate_budgets": 0,
+    }
