@@ -5,6 +5,7 @@
     |-- SourceError                  the source query or its result cannot be used
     |   `-- SourceUnavailable        the database went away; another try may work          (retryable)
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
+    |-- LedgerUnavailable            the ledger's database did not answer or is locked or full    (retryable)
     |-- InvalidRow                   one row we refuse before sending it (outcome `invalid`)
     |-- RunFailed                    the report: a batch failed, totals do not add up, too many rows failed
     `-- DestinationError             the engagement platform
@@ -50,6 +51,12 @@ class SourceUnavailable(SourceError):
 
 class StagingError(ReverseEtlError):
     """A batch or an export could not be written or read; another try may find the storage well again."""
+
+    retryable = True
+
+
+class LedgerUnavailable(ReverseEtlError):
+    """The ledger's database did not answer, is locked or is full; delivery stops rather than runs unrecorded."""
 
     retryable = True
 
