@@ -6,6 +6,7 @@
     |   `-- SourceUnavailable        the database went away; another try may work          (retryable)
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
     |-- LedgerUnavailable            the ledger's database did not answer or is locked or full    (retryable)
+    |-- RowsFailed                   some rows of a batch failed; another try sends only these          (retryable)
     |-- InvalidRow                   one row we refuse before sending it (outcome `invalid`)
     |-- RunFailed                    the report: a batch failed, totals do not add up, too many rows failed
     `-- DestinationError             the engagement platform
@@ -57,6 +58,12 @@ class StagingError(ReverseEtlError):
 
 class LedgerUnavailable(ReverseEtlError):
     """The ledger's database did not answer, is locked or is full; delivery stops rather than runs unrecorded."""
+
+    retryable = True
+
+
+class RowsFailed(ReverseEtlError):
+    """Some rows of a batch failed for a passing reason; another try sends only what is missing."""
 
     retryable = True
 

@@ -40,6 +40,12 @@ _OPTIONS = {
         None,
         "file:///data/reverse_etl/output",
     ),
+    "ledger_path": _option(
+        "SQLite file of the ledger, used unless there is a connection reverse_etl_ledger. All workers must be on the "
+        "machine it is on; empty: reverse_etl_ledger.db in AIRFLOW_HOME.",
+        None,
+        "/data/reverse_etl/ledger.db",
+    ),
     "hash_key": _option(
         "Secret for the keyed hash that stands for a row's key in results. Keep it: another one gives other hashes.",
         None,
@@ -86,6 +92,13 @@ _ITERABLE = {
             exclusiveMinimum=0,
             maximum=1,
         ),
+        "rate_limits": {
+            "label": "Rate limits",
+            "description": (
+                'Requests per second by path, where they differ from the published ones: {"/api/users/bulkUpdate": 10}.'
+            ),
+            "schema": {"type": ["string", "null"]},
+        },
         "tries": _number(
             "Tries", "Requests for one call before it counts as failed; 3 when empty.", minimum=1, maximum=10
         ),

@@ -1,114 +1,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
 from reverse_etl.delivery.breaker import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A_ROW
-from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow, Verdict
-from reverse_etl.delivery.engine import PACKS_AHEAD, DeliveryEngine
-from reverse_etl.delivery.outcomes import Outcome, Receipt, RowResult, add_up
+from reverse_etl.delivery.destination import Call, RenderedRow, Verdict
+from reverse_etl.delivery.engine import PACKS_AHEAD
+from reverse_etl.delivery.outcomes import Outcome, add_up
 from reverse_etl.errors import (
-    AccountRefused,
     AuthenticationRefused,
     CallFailed,
     CallRejected,
     ConnectionFailed,
     DestinationError,
     DestinationUnavailable,
-    InvalidRow,
     StagingError,
     Throttled,
     UserNotFound,
     UserSuppressed,
 )
-from reverse_etl.redaction import KeyHasher
-
-HASH = KeyHasher("a secret of some length")
-Judge = Callable[[str, int], DestinationError | None]
-
-
-class Platform:
-    """A destination in memory: two calls per row, packed as told, and a verdict for each by call and row id."""
-
-    def __init__(
-        self, judge: Judge = lambda call, row_id: None, *, pause: float = 0.0, in_flight: int = 10, pack: int = 1
-    ) -> None:
-        self.judge = judge
-        self.pause = pause
-        self.pack = pack
-        self.requests_in_flight = in_flight
-        self.requests: list[list[tuple[str, int]]] = []
-        self.in_flight: Counter[str] = Counter()
-        self.under_way = 0
-        self.most_under_way = 0
-        self.most_per_person: defaultdict[str, int] = defaultdict(int)
-
-    @property
-    def sent(self) -> list[tuple[str, int]]:
-        return [call for request in self.requests for call in request]
-
-    def render(self, row: Mapping[str, object]) -> RenderedRow:
-        if row.get("invalid"):
-            raise InvalidRow("email_malformed", "the e-mail is not well-formed")
-        identity = {"person": str(row["person"]), "id": str(row["id"])}
-        return RenderedRow(
-            (identity["person"],), (Call("update", b"0123456789", identity), Call("event", b"", identity))
-        )
-
-    def pack_limit(self, kind: str) -> PackLimit:
-        return PackLimit(self.pack, 1000)
-
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
-        assert len({call.kind for call in calls}) == 1
-        assert 1 <= len(calls) <= self.pack
-        people = [call.identity["person"] for call in calls]
-        self.in_flight.update(people)
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        for person in people:
-            self.most_per_person[person] = max(self.most_per_person[person], self.in_flight[person])
-        await asyncio.sleep(self.pause)
-        self.in_flight.subtract(people)
-        self.under_way -= 1
-        self.requests.append([(call.kind, int(call.identity["id"])) for call in calls])
-        verdicts = [self.judge(*call) or Receipt(200) for call in self.requests[-1]]
-        for verdict in verdicts:
-            if isinstance(verdict, AccountRefused):
-                raise verdict
-        return verdicts
-
-
-def rows(count: int, **columns: Any) -> list[dict[str, object]]:
-    return [{"id": number, "person": f"p{number}", **columns} for number in range(count)]
-
-
-class Run:
-    """One delivery with everything it left behind."""
-
-    def __init__(self, platform: Platform, *, dry_run: bool = False) -> None:
-        self.results: list[RowResult] = []
-        self.platform = platform
-        self.engine = DeliveryEngine(
-            key=("id",),
-            hash_key=HASH,
-            on_result=self.results.append,
-            dry_run=dry_run,
-        )
-
-    async def deliver(self, source: Iterable[Mapping[str, object]]) -> Run:
-        await self.engine.deliver(iter(source), self.platform)
-        return self
-
-    def by_id(self, row_id: int) -> RowResult:
-        return next(result for result in self.results if result.key == HASH((row_id,)))
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {name: count for name, count in self.engine.totals.as_dict().items() if count}
+from tests.delivery.platform import Platform, Run, rows
 
 
 async def test_a_refused_account_stops_the_run_and_every_row_still_has_an_outcome() -> None:

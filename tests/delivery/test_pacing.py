@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from reverse_etl.delivery.pacing import Pacer
+from reverse_etl.delivery.pacing import Pacer, Paces
 from reverse_etl.errors import ConfigurationError
 
 
@@ -71,7 +71,7 @@ async def test_a_held_up_event_loop_lets_no_more_than_the_rate_through_in_a_seco
 async def test_a_pause_holds_back_every_later_request(clock: Clock) -> None:
     paced = pacer(clock, 10)
     await paced.take()
-    paced.pause(3)
+    await paced.pause(3)
     await paced.take()
     assert clock.now - 1000 == pytest.approx(3)
 
@@ -89,3 +89,21 @@ async def test_no_window_of_a_second_holds_more_than_the_rate_on_a_real_clock() 
     times.sort()
     assert times[-1] - times[0] >= 1.0
     assert max(sum(start <= time < start + 1 for time in times) for start in times) <= 200
+
+
+def test_paces_are_made_once_per_endpoint_and_tell_the_share_that_was_used() -> None:
+    clock = Clock()
+    paces = Paces(lambda account, endpoint, rate: pacer(clock, rate), clock=clock)
+
+    async def take(endpoint: str, times: int) -> None:
+        for _ in range(times):
+            await paces.of("a", endpoint, 10).take()
+
+    asyncio.run(take("/one", 5))
+    asyncio.run(take("/two", 1))
+    clock.now = 1001.0
+    assert paces.use() == "/one 50% of 10/s, /two 10% of 10/s"
+    clock.now = 1002.0
+    assert paces.use() == ""
+    assert paces.of("a", "/one", 10) is paces.of("a", "/one", 10)
+    assert paces.of("a", "/one", 10) is not paces.of("b", "/one", 10)

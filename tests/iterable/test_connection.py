@@ -6,8 +6,20 @@ import pytest
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.connection import IterableConnection, Region
+from reverse_etl.iterable.limits import HEADROOM
 
 KEY = "a-very-secret-key"
+BULK = "/api/users/bulkUpdate"
+WRONG_TYPES = [
+    ("timeout", "ten"),
+    ("tries", "2.5"),
+    ("tries", True),
+    ("tries", [1]),
+    ("rate_limits", "ten"),
+    ("rate_limits", [1]),
+    ("rate_limits", 5),
+    ("rate_limits", {BULK: "fast"}),
+]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +44,11 @@ KEY = "a-very-secret-key"
         ({"requests_in_flight": 0}, "requests_in_flight is 0, expected 1 to 1000 requests"),
         ({"rate_share": 1.5}, r"rate_share is 1\.5, expected 0\.001 to 1"),
         ({"tries": 0}, "tries is 0, expected 1 to 10"),
+        (
+            {"rate_limits": {"/api/users/bulkupdate": 5}},
+            "rate_limits names /api/users/bulkupdate, expected ",
+        ),
+        ({"rate_limits": {BULK: 0}}, "rate_limits of /api/users/bulkUpdate is 0, expected 0.01 to 100000 requests per"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -41,12 +58,12 @@ def test_a_setting_that_cannot_work_is_refused(settings: dict[str, Any], message
 
 def test_an_unknown_extra_is_refused_with_the_allowed_ones() -> None:
     with pytest.raises(
-        ConfigurationError, match="extra holds regoin, expected only jwt_lifetime, jwt_secret, rate_share"
+        ConfigurationError, match="extra holds regoin, expected only jwt_lifetime, jwt_secret, rate_limits, rate_share"
     ):
         IterableConnection.from_parts(password=KEY, host=None, extra={"regoin": "eu"})
 
 
-@pytest.mark.parametrize(("name", "value"), [("timeout", "ten"), ("tries", "2.5"), ("tries", True), ("tries", [1])])
+@pytest.mark.parametrize(("name", "value"), WRONG_TYPES)
 def test_an_extra_of_the_wrong_type_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=f"extra {name} is not a"):
         IterableConnection.from_parts(password=KEY, host=None, extra={name: value})
@@ -74,6 +91,30 @@ def test_extras_may_be_text_as_the_ui_saves_them_and_empty_ones_mean_the_default
 )
 def test_the_host_follows_from_region_or_is_given(settings: dict[str, Any], url: str) -> None:
     assert IterableConnection(KEY, **settings).base_url == url
+
+
+@pytest.mark.parametrize("value", [{BULK: 10}, f'{{"{BULK}": "10"}}'])
+def test_rate_limits_take_the_place_of_the_published_ones(value: object) -> None:
+    extra = {"rate_limits": value, "rate_share": 0.5}
+    connection = IterableConnection.from_parts(password=KEY, host=None, extra=extra)
+    assert connection.rate(BULK, published=5) == pytest.approx(10 * 0.5 * HEADROOM)
+    assert connection.rate("/api/users/update", published=500) == pytest.approx(250 * HEADROOM)
+
+
+def test_an_account_is_a_key_at_a_host_and_its_name_does_not_tell_the_key() -> None:
+    accounts = {
+        connection.account
+        for connection in (
+            IterableConnection(KEY),
+            IterableConnection(KEY, rate_share=0.5),
+            IterableConnection(KEY, host="https://api.iterable.com/"),
+            IterableConnection(KEY, region=Region.EU),
+            IterableConnection(f"{KEY}x"),
+        )
+    }
+    assert len(accounts) == 3
+    assert {len(account) for account in accounts} == {32}
+    assert all(KEY not in account for account in accounts)
 
 
 def test_secrets_are_not_in_the_text_of_a_connection() -> None:

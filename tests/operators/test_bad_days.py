@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from devstack.database import PrivateServer
+from reverse_etl.delivery.pacing import Paces
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.hook import IterableHook
@@ -354,7 +355,7 @@ def test_a_database_gone_in_the_middle_of_the_extract_is_retried_and_nothing_is_
 class CrashingHook(IterableHook):
     """Ends a deliver task the hard way, as a bug of ours would."""
 
-    def client(self) -> IterableClient:
+    def client(self, paces: Paces | None = None) -> IterableClient:
         raise RuntimeError("a bug")
 
 

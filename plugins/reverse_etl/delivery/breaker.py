@@ -26,9 +26,9 @@ FAILED_BEFORE_FIRST_ANSWER = 3
 class Breaker:
     """Watches the verdicts; `stopped` is the error that ends the batch, once there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: DestinationError | None = None) -> None:
         self.has_answered = False
-        self.stopped: DestinationError | None = None
+        self.stopped = stopped
         self._failed_in_a_row: Counter[str] = Counter()
 
     def note(self, kind: str, verdicts: Sequence[Verdict]) -> None:
@@ -52,7 +52,11 @@ class Breaker:
 
     def _stop(self, message: str, last: DestinationError) -> None:
         self.stopped = self.stopped or DestinationUnavailable(
-            message, status=last.status, code=last.code, request_id=last.request_id
+            message,
+            status=last.status,
+            code=last.code,
+            request_id=last.request_id,
+            retry_after=last.retry_after,
         )
 
 

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
-from reverse_etl.delivery.destination import Destination, Verdict
-from reverse_etl.delivery.outcomes import Outcome, Receipt, RowResult, Totals, result_of
+from reverse_etl.delivery.destination import Destination, RenderedRow, Verdict
+from reverse_etl.delivery.journal import WHOLE_ROW, Journal, Mark, NoJournal
+from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
-from reverse_etl.errors import AccountRefused, InvalidRow
+from reverse_etl.errors import AccountRefused, DestinationError, InvalidRow
 from reverse_etl.redaction import KeyHasher, key_of
 
 PACKS_AHEAD = 2
@@ -25,7 +26,9 @@ Row = Mapping[str, object]
 class DeliveryEngine:
     """Delivers the rows of one batch and hands the result of each to `on_result`.
 
-    `dry_run` renders and checks every row and sends nothing. An engine is used once.
+    Every call is looked up in the `journal` before it is sent, and its result is there before it counts.
+    `dry_run` renders and checks every row and sends nothing; so does `stopped`, the error a delivery elsewhere in the
+    run ended with, but then rows that the journal does not know as delivered are `failed`. An engine is used once.
     """
 
     def __init__(
@@ -34,17 +37,23 @@ class DeliveryEngine:
         key: tuple[str, ...],
         hash_key: KeyHasher,
         on_result: Callable[[RowResult], None],
+        journal: Journal | None = None,
         dry_run: bool = False,
+        stopped: DestinationError | None = None,
     ) -> None:
         self._key = key
         self._hash_key = hash_key
         self._on_result = on_result
+        self._journal = journal or NoJournal()
         self._dry_run = dry_run
         self._people = PersonOrder()
-        self._breaker = Breaker()
+        self._breaker = Breaker(stopped)
+        self._invalid: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
         self._read_ahead = 1
         self._all_read = False
+        self._begun = False
+        self._over = False
         self._sending: set[asyncio.Task[None]] = set()
         self._in_flight: Counter[str] = Counter()
         self._changed = asyncio.Event()
@@ -53,14 +62,17 @@ class DeliveryEngine:
     async def deliver(self, source: Iterator[Row], destination: Destination) -> None:
         """Deliver all rows to `destination`; every one has a result in `totals` and in `on_result` at the end.
 
-        Raise AccountRefused when the platform refuses the account and DestinationUnavailable when it fails too often in
-        a row; rows not sent by then have the outcome `failed` with the code `not_sent`.
+        Raise AccountRefused when the platform refuses the account, DestinationUnavailable when it fails too often in
+        a row; rows not sent by then have the outcome `failed` with the code `not_sent`. Raise at once what the journal
+        raises: then some rows may have no result, and `abandon` gives them one.
         """
+        self._begun = True
         self._destination = destination
         self._packers = Packers(destination.pack_limit)
         try:
             while True:
                 self._read(source)
+                await self._mark_invalid()
                 self._launch()
                 if self._wants_rows:
                     await asyncio.sleep(0)
@@ -83,8 +95,12 @@ class DeliveryEngine:
         """
         for row in list(self._under_way.values()):
             self._finish(RowResult(row.key, Outcome.FAILED, "interrupted", tuple(row.results)))
+        self._over = True
         for left in rows:
-            self._finish(RowResult(self._hash_key(key_of(left, self._key)), Outcome.FAILED, "not_sent"))
+            if self._begun:
+                self._admit(left)
+            else:
+                self._finish(RowResult(self._hash_key(key_of(left, self._key)), Outcome.FAILED, "not_sent"))
 
     async def _settle(self) -> None:
         """Forget the requests that are done; a bug in one of them ends the delivery."""
@@ -113,23 +129,49 @@ class DeliveryEngine:
     def _admit(self, row: Row) -> None:
         key = key_of(row, self._key)
         hashed = self._hash_key(key)
-        if self._breaker.stopped:
-            self._finish(RowResult(hashed, Outcome.FAILED, "not_sent"))
-            return
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
             rendered = self._destination.render(row)
         except InvalidRow as problem:
-            self._finish(RowResult(hashed, Outcome.INVALID, problem.code))
+            self._refuse(hashed, problem.code)
             return
         if self._dry_run:
             self._finish(RowResult(hashed, Outcome.PLANNED, "dry_run"))
             return
-        admitted = RowInFlight(hashed, rendered)
+        results = self._settled(hashed, rendered)
+        if len(results) == len(rendered.calls) or (results and results[-1].outcome is not Outcome.DELIVERED):
+            self._finish(RowResult.of_calls(hashed, results))
+            return
+        if self._breaker.stopped or self._over:
+            self._finish(RowResult(hashed, Outcome.FAILED, "not_sent", tuple(results)))
+            return
+        admitted = RowInFlight(hashed, rendered, results)
         self._under_way[id(admitted)] = admitted
         if self._people.enter(admitted):
             self._queue(admitted)
+
+    def _refuse(self, key: str, code: str) -> None:
+        if not self._dry_run:
+            self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None))
+        self._finish(RowResult(key, Outcome.INVALID, code))
+
+    async def _mark_invalid(self) -> None:
+        if self._invalid:
+            marks, self._invalid = self._invalid, []
+            await self._journal.mark(marks)
+
+    def _settled(self, key: str, rendered: RenderedRow) -> list[CallResult]:
+        """Return the results of the row's first calls that an earlier try has settled."""
+        results: list[CallResult] = []
+        for call in rendered.calls:
+            result = self._journal.settled(key, call.kind, self._hash_key.fingerprint(call.body))
+            if result is None:
+                break
+            results.append(result)
+            if result.outcome is not Outcome.DELIVERED:
+                break
+        return results
 
     def _queue(self, row: RowInFlight) -> None:
         packer = self._packers.add(row)
@@ -168,19 +210,29 @@ class DeliveryEngine:
         kind = calls[0].kind
         self._in_flight[kind] += 1
         try:
-            verdicts = await self._destination.send(calls)
-        except AccountRefused as error:
-            verdicts = [error] * len(calls)
+            try:
+                verdicts = await self._destination.send(calls)
+            except AccountRefused as error:
+                verdicts = [error] * len(calls)
+            results = [result_of(kind, verdict) for verdict in verdicts]
+            await self._journal.mark(list(self._marks(pack, verdicts, results)))
+            self._breaker.note(kind, verdicts)
+            for row, result in zip(pack, results, strict=True):
+                self._advance(row, result)
         finally:
             self._in_flight[kind] -= 1
             self._changed.set()
-        self._breaker.note(kind, verdicts)
-        for row, verdict in zip(pack, verdicts, strict=True):
-            self._advance(row, kind, verdict)
 
-    def _advance(self, row: RowInFlight, kind: str, verdict: Verdict) -> None:
-        row.results.append(result_of(kind, verdict))
-        if isinstance(verdict, Receipt) and not row.is_done:
+    def _marks(
+        self, pack: Sequence[RowInFlight], verdicts: Sequence[Verdict], results: Sequence[CallResult]
+    ) -> Iterator[Mark]:
+        for row, verdict, result in zip(pack, verdicts, results, strict=True):
+            if not isinstance(verdict, AccountRefused):  # no row is to blame for that
+                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body))
+
+    def _advance(self, row: RowInFlight, result: CallResult) -> None:
+        row.results.append(result)
+        if result.outcome is Outcome.DELIVERED and not row.is_done:
             self._queue(row)
         else:
             self._leave(row, RowResult.of_calls(row.key, row.results))

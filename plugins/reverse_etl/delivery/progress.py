@@ -9,11 +9,19 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts rows and calls `say` with a line at most every 10 seconds."""
+    """Counts rows and calls `say` with a line at most every 10 seconds, with what `budget` tells of the rate limits."""
 
-    def __init__(self, rows: int, say: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rows: int,
+        say: Callable[[str], None],
+        budget: Callable[[], str] = str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._rows = rows
         self._say = say
+        self._budget = budget
         self._clock = clock
         self._started = self._said = clock()
         self._done = 0
@@ -32,4 +40,10 @@ class Progress:
         self._said = now
         rate = self._done / (now - self._started)
         left = (self._rows - self._done) / rate
-        self._say(f"{self._done:,} of {self._rows:,} rows, {rate:,.0f} rows/s, about {left:,.0f} s left")
+        parts = [
+            f"{self._done:,} of {self._rows:,} rows",
+            f"{rate:,.0f} rows/s",
+            self._budget(),
+            f"about {left:,.0f} s left",
+        ]
+        self._say(", ".join(filter(None, parts)))

@@ -20,13 +20,19 @@ MOST_DELIVERED_ROWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class BatchDelivery:
-    """What became of one batch: its rows by outcome, and why it stopped early, if it did."""
+    """What became of one batch: its rows by outcome, and why it stopped early, if it did.
+
+    `resumed_calls` were settled by an earlier try of the task and not sent again; `resent_calls` were delivered by an
+    earlier attempt of the run and sent again, because somebody cleared the task.
+    """
 
     index: int
     results: str
     outcomes: dict[str, int]
     seconds: float
     stopped: str = ""
+    resumed_calls: int = 0
+    resent_calls: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as JSON values, for XCom."""
@@ -45,13 +51,15 @@ class RunFacts:
     dry_run: bool
     read: int
     seconds: dict[str, float]
+    resumed_calls: int = 0
+    resent_calls: int = 0
 
 
 class Report:
     """Counts the results of all batches and writes the JSON and the Parquet of the run."""
 
     def __init__(self, facts: RunFacts, failure_share: float) -> None:
-        self._facts = facts
+        self.facts = facts
         self._failure_share = failure_share
         self.totals = Totals()
         self._keys = array("Q")
@@ -88,13 +96,13 @@ class Report:
         """Return the JSON's head: facts of the run, totals by user and by outcome, reasons, problems."""
         counts = self.totals.as_dict()
         return {
-            **asdict(self._facts),
+            **asdict(self.facts),
             "totals": {
-                "total_users": self._facts.read,
+                "total_users": self.facts.read,
                 "successful": counts[Outcome.DELIVERED] + counts[Outcome.UNCHANGED],
                 "partial_failures": self.totals.partial,
                 "total_failures": self.totals.without_delivery,
-                "read": self._facts.read,
+                "read": self.facts.read,
                 **counts,
             },
             "reasons": [
@@ -107,7 +115,7 @@ class Report:
     def problems(self) -> list[str]:
         """Return why the run fails; none means it is fine."""
         problems = list(self._problems)
-        read, counts = self._facts.read, self.totals.as_dict()
+        read, counts = self.facts.read, self.totals.as_dict()
         if not add_up(read, counts):
             listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
             problems.append(f"the totals do not add up: {read} rows were read, but the outcomes are {listed or 'none'}")

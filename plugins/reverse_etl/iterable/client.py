@@ -12,7 +12,7 @@ from typing import Self
 import aiohttp
 
 from reverse_etl.delivery.outcomes import Receipt
-from reverse_etl.delivery.pacing import Pacer
+from reverse_etl.delivery.pacing import Paces
 from reverse_etl.delivery.retry import RetryPolicy
 from reverse_etl.errors import (
     AnswerUnreadable,
@@ -26,7 +26,7 @@ from reverse_etl.iterable.answers import JWT_CODES, Answer, read_answer, refusal
 from reverse_etl.iterable.auth import Authenticator
 from reverse_etl.iterable.bulk_answers import BulkAnswer, read_bulk_answer
 from reverse_etl.iterable.connection import IterableConnection
-from reverse_etl.iterable.limits import HEADROOM, LIMITS, Endpoint, Limit
+from reverse_etl.iterable.limits import LIMITS, Endpoint, Limit
 from reverse_etl.iterable.payloads import encode
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class IterableClient:
             receipt = await client.update_user({"email": "ada@example.com", "dataFields": {"plan_type": "pro"}})
 
     Every method returns a Receipt when Iterable confirmed the call and raises a DestinationError otherwise.
+    `paces` keeps the rate: for this client alone, unless those of a ledger are given.
     """
 
     def __init__(
@@ -54,14 +55,15 @@ class IterableClient:
         *,
         retry: RetryPolicy | None = None,
         limits: Mapping[Endpoint, Limit] = LIMITS,
+        paces: Paces | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._retry = retry or RetryPolicy(tries=connection.tries)
         self._clock = clock
         self._authenticator = Authenticator(connection, clock=clock)
-        share = connection.rate_share * HEADROOM
-        self._pacers = {endpoint: Pacer(limit.per_second * share) for endpoint, limit in limits.items()}
+        self._paces = paces or Paces()
+        self._rates = {endpoint: connection.rate(endpoint, limit.per_second) for endpoint, limit in limits.items()}
         self._timeouts = {
             endpoint: aiohttp.ClientTimeout(total=_timeout(connection, endpoint)) for endpoint in Endpoint
         }
@@ -84,6 +86,7 @@ class IterableClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self._paces.close()
         if self._session is not None:
             await self._session.close()
 
@@ -142,7 +145,7 @@ class IterableClient:
         return read_bulk_answer(await self._paced(endpoint, body, {}), clock=self._clock)
 
     async def _paced(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
-        pacer = self._pacers[endpoint]
+        pacer = self._paces.of(self._connection.account, endpoint, self._rates[endpoint])
         await pacer.take()
         answer = await self._post(endpoint, body, identity)
         log.debug("%s: HTTP %s, request id %s", endpoint, answer.status, answer.request_id)
@@ -151,7 +154,7 @@ class IterableClient:
             hint = refusal(answer, self._clock).retry_after
             wait = PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint
             if wait <= self._retry.patience:  # a longer one ends the batch instead
-                pacer.pause(wait)
+                await pacer.pause(wait)
         return answer
 
     async def _post(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:

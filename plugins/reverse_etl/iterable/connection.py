@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.iterable.limits import HEADROOM, Endpoint
+from reverse_etl.redaction import join_key
 
 
 class Region(StrEnum):
@@ -33,7 +37,8 @@ class IterableConnection:
     """Key, place and pace. Times are in seconds.
 
     `host` replaces the region's host, for the sandbox; plain http is taken for loopback addresses only.
-    `jwt_secret` switches JWT on; `rate_share` is the share of the published limits this project may use.
+    `jwt_secret` switches JWT on; `rate_share` is the share of the published limits this project may use, and
+    `rate_limits` are other limits than the published ones, in requests per second by path.
     """
 
     api_key: str = field(repr=False)
@@ -44,6 +49,7 @@ class IterableConnection:
     timeout: float = 10.0
     requests_in_flight: int = 100
     rate_share: float = 1.0
+    rate_limits: Mapping[str, float] = field(default_factory=dict)
     tries: int = 3
 
     def __post_init__(self) -> None:
@@ -55,11 +61,21 @@ class IterableConnection:
         _check_range("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
         _check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
         _check_range("tries", self.tries, 1, 10, "tries")
+        _check_rate_limits(self.rate_limits)
 
     @property
     def base_url(self) -> str:
         """The URL that paths are appended to, without a slash at the end."""
         return self.host or HOSTS[self.region]
+
+    @property
+    def account(self) -> str:
+        """What the rate limits belong to, as a hash of 32 characters of key and host."""
+        return hashlib.blake2b(join_key((self.api_key, self.base_url)), digest_size=16).hexdigest()
+
+    def rate(self, endpoint: str, published: float) -> float:
+        """Return the requests per second to keep to at an endpoint."""
+        return self.rate_limits.get(endpoint, published) * self.rate_share * HEADROOM
 
     @property
     def is_loopback(self) -> bool:
@@ -85,6 +101,7 @@ EXTRAS: Mapping[str, type] = {
     "timeout": float,
     "requests_in_flight": int,
     "rate_share": float,
+    "rate_limits": dict,
     "tries": int,
 }
 
@@ -93,9 +110,17 @@ def _read_extra(name: str, value: object) -> object:
     """Return the value of an extra in its type; the form of the Airflow UI may save numbers as text."""
     expected = EXTRAS[name]
     try:
-        return expected(str(value))
+        return _read_rate_limits(value) if expected is dict else expected(str(value))
     except (TypeError, ValueError):
         raise ConfigurationError(f"the connection's extra {name} is not a {expected.__name__}") from None
+
+
+def _read_rate_limits(value: object) -> dict[str, float]:
+    """Return the limits by path; the form saves them as a JSON text. Raises ValueError or TypeError."""
+    read = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(read, Mapping):
+        raise TypeError
+    return {str(path): float(limit) for path, limit in read.items()}
 
 
 def _checked_key(key: str) -> str:
@@ -148,3 +173,11 @@ def _is_loopback(hostname: str | None) -> bool:
 def _check_range(name: str, value: float, lowest: float, highest: float, unit: str) -> None:
     if not lowest <= value <= highest:
         raise ConfigurationError(f"{name} is {value}, expected {lowest} to {highest} {unit}")
+
+
+def _check_rate_limits(limits: Mapping[str, float]) -> None:
+    unknown = sorted(set(limits) - set(Endpoint))
+    if unknown:
+        raise ConfigurationError(f"rate_limits names {', '.join(unknown)}, expected only {', '.join(Endpoint)}")
+    for endpoint, limit in limits.items():
+        _check_range(f"rate_limits of {endpoint}", limit, 0.01, 100_000, "requests per second")

@@ -17,6 +17,7 @@ from reverse_etl.iterable.config import IterableDestination
 from reverse_etl.iterable.connection import IterableConnection
 
 if TYPE_CHECKING:
+    from reverse_etl.delivery.pacing import Paces
     from reverse_etl.iterable.client import IterableClient
     from reverse_etl.iterable.destination import IterableDelivery
     from reverse_etl.sync import Sync
@@ -52,25 +53,25 @@ class IterableHook(BaseHook):
             mask_secret(secret)
         return connection
 
-    def client(self) -> IterableClient:
-        """Return an async client; open it with `async with`."""
+    def client(self, paces: Paces | None = None) -> IterableClient:
+        """Return an async client; open it with `async with`. Without `paces` it shares its rate with nobody."""
         from reverse_etl.iterable.client import IterableClient
 
-        return IterableClient(self.connection)
+        return IterableClient(self.connection, paces=paces)
 
     def get_conn(self) -> IterableClient:
         """Return what client() returns; the name is Airflow's."""
         return self.client()
 
     @asynccontextmanager
-    async def destination(self, sync: Sync) -> AsyncIterator[IterableDelivery]:
+    async def destination(self, sync: Sync, paces: Paces | None = None) -> AsyncIterator[IterableDelivery]:
         """Open the destination of a sync for the delivery engine."""
         from reverse_etl.iterable.destination import IterableDelivery
 
         mapping = sync.destination
         if not isinstance(mapping, IterableDestination):
             raise ConfigurationError(f"sync {sync.name} is not for Iterable: {type(mapping).__name__}")
-        async with self.client() as client:
+        async with self.client(paces) as client:
             yield IterableDelivery(
                 client,
                 sync.name,

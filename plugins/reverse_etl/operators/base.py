@@ -6,13 +6,25 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, ExceptionRetryPolicy, ObjectStoragePath, RetryAction, RetryRule, conf
+from airflow.sdk import (
+    BaseOperator,
+    ExceptionRetryPolicy,
+    ObjectStoragePath,
+    RetryAction,
+    RetryDecision,
+    RetryRule,
+    conf,
+)
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.redaction import KeyHasher
 from reverse_etl.sync import Sync
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 RUN_FACTS = "run"
 """XCom key of the extract task: day, window, rows read, seconds."""
@@ -23,12 +35,36 @@ DELIVERY = "delivery"
 RESULT = "result"
 """XCom key of the report task, pushed whether it succeeds or fails."""
 
-RETRY_POLICY = ExceptionRetryPolicy(
+LONGEST_WAIT = timedelta(days=1)
+
+
+class DeliveryRetryPolicy(ExceptionRetryPolicy):
+    """Retries by the type of the error, after the time the platform asked for where it named one."""
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,
+    ) -> RetryDecision:
+        """Return whether and when to try again."""
+        decision = super().evaluate(exception, try_number, max_tries, context)
+        seconds = getattr(exception, "retry_after", None)
+        if decision.action is not RetryAction.RETRY or not seconds:
+            return decision
+        wait = min(timedelta(seconds=seconds), LONGEST_WAIT)
+        return RetryDecision.retry(delay=wait, reason="the platform asked to wait that long")
+
+
+RETRY_POLICY = DeliveryRetryPolicy(
     rules=[
         RetryRule(
             exception=[
                 "reverse_etl.errors.SourceUnavailable",
                 "reverse_etl.errors.StagingError",
+                "reverse_etl.errors.LedgerUnavailable",
+                "reverse_etl.errors.RowsFailed",
                 "reverse_etl.errors.CallFailed",
                 "reverse_etl.errors.DestinationUnavailable",
             ],

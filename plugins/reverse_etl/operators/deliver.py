@@ -2,50 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import importlib
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
-from reverse_etl.errors import AccountRefused, ReverseEtlError
-from reverse_etl.operators.base import (
-    DELIVERY,
-    RETRY_POLICY,
-    RunParams,
-    SyncOperator,
-    hash_key,
-    staging_folder,
-)
+from reverse_etl.errors import AccountRefused, ReverseEtlError, RowsFailed
+from reverse_etl.operators.base import DELIVERY, RETRY_POLICY, RunParams, SyncOperator, staging_folder
+from reverse_etl.operators.batch import BatchRun
+from reverse_etl.operators.ledger import Recording, no_recording, recording, run_ref
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
     from airflow.sdk.definitions.mappedoperator import MappedOperator
 
     from reverse_etl.delivery.outcomes import RowResult, Totals
-    from reverse_etl.staging.batches import BatchRef
     from reverse_etl.sync import Sync
 
 LABEL = "batch_label"
 
 
 class DeliverOperator(SyncOperator):
-    """Delivers one batch through the destination's hook.
+    """Delivers one batch through the destination's hook, asking and telling the ledger.
 
     `batch` is a reference as the extract task returns it. Pushes counts and the path of the row results under the key
-    `delivery`, also when the batch had to stop. Reads the param `dry_run`.
+    `delivery`, also when the batch had to stop. A retry of the task sends only what the tries before it did not settle.
+    Reads the params `dry_run` and `window_days`.
     """
 
     template_fields = ("batch",)
 
-    def __init__(self, *, batch: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *, batch: Mapping[str, Any], extract_task_id: str = "extract", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.batch = batch
+        self.extract_task_id = extract_task_id
 
     @classmethod
     def over(cls, batches: XComArg, *, sync: Sync, **kwargs: Any) -> MappedOperator:
@@ -55,7 +47,7 @@ class DeliverOperator(SyncOperator):
         return cls.partial(sync=sync, **kwargs).expand(batch=batches)
 
     def execute(self, context: Any) -> None:
-        """Deliver; raises AccountRefused or DestinationUnavailable when the batch had to stop."""
+        """Deliver; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
         from reverse_etl.delivery.progress import Progress
         from reverse_etl.delivery.report import BatchDelivery
         from reverse_etl.delivery.results import writing_results
@@ -63,61 +55,50 @@ class DeliverOperator(SyncOperator):
 
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
-        progress = Progress(batch.rows, self.log.info)
         folder = staging_folder(self.sync, context)
         target = folder / f"results-{batch.index:05d}.parquet"
         refusals = Refusals(folder, context["dag_run"].clear_number)
-        with writing_results(target) as results:
+        dry_run = RunParams.of(context).dry_run
+        with self._recording(context, batch.index, dry_run=dry_run) as record, writing_results(target) as results:
+            progress = Progress(batch.rows, self.log.info, record.paces.use)
 
             def note(result: RowResult) -> None:
                 results.add(result)
                 progress.step()
 
-            delivery = _BatchRun(self.sync, batch, note, dry_run=RunParams.of(context).dry_run)
-            stopped = refusals.earlier() or delivery.run()
+            delivery = BatchRun(self.sync, batch, note, record, dry_run=dry_run, stopped=refusals.earlier())
+            stopped = delivery.run()
             delivery.finish()
-            totals = delivery.totals
+        totals = delivery.totals
         if isinstance(stopped, AccountRefused):
             refusals.remember(stopped)
-        pushed = BatchDelivery(batch.index, str(target), totals.as_dict(), progress.seconds, _reason(stopped))
+        pushed = BatchDelivery(
+            batch.index,
+            str(target),
+            totals.as_dict(),
+            progress.seconds,
+            _reason(stopped),
+            resumed_calls=record.resumed,
+            resent_calls=record.resent,
+        )
         context["ti"].xcom_push(DELIVERY, pushed.as_dict())
         context[LABEL] = f"batch {batch.index}: {totals}"
-        self.log.info("%s in %.1f s, %.0f rows/s", context[LABEL], progress.seconds, batch.rows / progress.seconds)
+        self._log_end(context[LABEL], batch.rows, progress.seconds, record)
         if stopped is not None:
             raise stopped
+        _try_failed_again(context["ti"], totals)
 
+    def _recording(self, context: Any, batch: int, *, dry_run: bool) -> AbstractContextManager[Recording]:
+        if dry_run:
+            return no_recording()
+        return recording(run_ref(self.sync, context, self.extract_task_id), batch)
 
-class _BatchRun:
-    """The delivery of one batch, which leaves a result for every row however it ends."""
-
-    def __init__(self, sync: Sync, batch: BatchRef, note: Callable[[RowResult], None], *, dry_run: bool) -> None:
-        from reverse_etl.delivery.engine import DeliveryEngine
-        from reverse_etl.staging.batches import read_rows
-
-        self._sync = sync
-        self._rows = itertools.chain.from_iterable(read_rows(ObjectStoragePath(batch.path)))
-        self._engine = DeliveryEngine(key=sync.key, hash_key=hash_key(), on_result=note, dry_run=dry_run)
-
-    @property
-    def totals(self) -> Totals:
-        return self._engine.totals
-
-    def run(self) -> BaseException | None:
-        """Deliver; return what stopped it. A timeout of the task or a kill by Airflow comes as an exception too."""
-        try:
-            with _short_collections():
-                asyncio.run(self._deliver())
-        except BaseException as stopped:
-            return stopped
-        return None
-
-    def finish(self) -> None:
-        """Give a result to the rows that have none."""
-        self._engine.abandon(self._rows)
-
-    async def _deliver(self) -> None:
-        async with _hook(self._sync).destination(self._sync) as destination:
-            await self._engine.deliver(self._rows, destination)
+    def _log_end(self, label: str, rows: int, seconds: float, record: Recording) -> None:
+        self.log.info("%s in %.1f s, %.0f rows/s", label, seconds, rows / seconds)
+        if record.resumed:
+            self.log.info("%s calls were not sent again: an earlier try had settled them", record.resumed)
+        if record.resent:
+            self.log.info("%s calls were sent again, because somebody cleared the task", record.resent)
 
 
 class Refusals:
@@ -149,18 +130,12 @@ def _reason(stopped: BaseException | None) -> str:
     return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
 
 
-@contextmanager
-def _short_collections() -> Iterator[None]:
-    """Keep what Airflow has loaded out of garbage collection: going through it stops the event loop for 0.1 s."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+def _try_failed_again(ti: Any, totals: Totals) -> None:
+    """Raise RowsFailed while Airflow has a try left; after the last one the report judges the rows that failed."""
+    from reverse_etl.delivery.outcomes import Outcome
 
-
-def _hook(sync: Sync) -> Any:
-    """Return the hook of the sync's destination, imported only here: a DAG file needs no client to be parsed."""
-    module, _, name = sync.destination.hook_class.rpartition(".")
-    return getattr(importlib.import_module(module), name)(sync.destination.conn_id)
+    failed = totals.outcomes[Outcome.FAILED]
+    if failed and ti.try_number <= ti.max_tries:
+        raise RowsFailed(
+            f"{failed} of {totals.rows} rows failed ({totals.top_reasons()}); another try sends only what is missing"
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath, TriggerRule
@@ -15,13 +17,14 @@ from reverse_etl.operators.base import (
     RUN_FACTS,
     RunParams,
     SyncOperator,
-    hash_key,
     output_file,
     staging_folder,
 )
+from reverse_etl.operators.batch import BatchRun
+from reverse_etl.operators.ledger import Recording, no_recording, open_ledger, recording, run_ref
 
 if TYPE_CHECKING:
-    from reverse_etl.delivery.outcomes import RowResult
+    from reverse_etl.delivery.outcomes import RowResult, Totals
     from reverse_etl.delivery.report import BatchDelivery, Report
     from reverse_etl.staging.batches import BatchRef
 
@@ -100,6 +103,8 @@ class ReportOperator(SyncOperator):
                 dry_run=params.dry_run,
                 read=facts["read"],
                 seconds={"extract": round(facts["seconds"], 3), "deliver": round(delivered_in, 3)},
+                resumed_calls=sum(delivery.resumed_calls for delivery in deliveries if delivery),
+                resent_calls=sum(delivery.resent_calls for delivery in deliveries if delivery),
             ),
             self.sync.failure_share,
         )
@@ -109,13 +114,16 @@ class ReportOperator(SyncOperator):
             for suffix in ("json", "parquet")
         )
         own = staging_folder(self.sync, context) / "results.parquet"
-        report.write_parquet(self._results(batches, deliveries), own)
+        report.write_parquet(self._results(context, batches, deliveries), own)
         report.write_json(own, json)
         copy_file(own, parquet)
+        self._finish(context, facts["read"], report.totals)
         return {
             "day": facts["day"],
             "dry_run": params.dry_run,
             "totals": {"read": facts["read"], **report.totals.as_dict()},
+            "resumed_calls": report.facts.resumed_calls,
+            "resent_calls": report.facts.resent_calls,
             "seconds": round(facts["seconds"] + delivered_in + time.monotonic() - started, 3),
             "csv": context["ti"].xcom_pull(task_ids=self.export_task_id),
             "json": str(json),
@@ -132,25 +140,41 @@ class ReportOperator(SyncOperator):
             if count:
                 report.add_problem(f"{count} {task_id} task(s) failed; their logs say why")
 
-    def _results(self, batches: Sequence[BatchRef], deliveries: Sequence[BatchDelivery | None]) -> Iterator[RowResult]:
+    def _results(
+        self, context: Any, batches: Sequence[BatchRef], deliveries: Sequence[BatchDelivery | None]
+    ) -> Iterator[RowResult]:
         from reverse_etl.delivery.results import read_results
 
         for batch, delivery in zip(batches, deliveries, strict=True):
             if delivery is None:
-                yield from self._without_result(batch)
+                yield from self._without_result(context, batch)
             else:
                 yield from read_results(ObjectStoragePath(delivery.results))
 
-    def _without_result(self, batch: BatchRef) -> Iterator[RowResult]:
-        """Yield `failed` for the rows of a batch whose task ended without telling what became of them."""
-        from reverse_etl.delivery.outcomes import Outcome, RowResult
-        from reverse_etl.redaction import key_of
-        from reverse_etl.staging.batches import read_rows
+    def _without_result(self, context: Any, batch: BatchRef) -> Iterator[RowResult]:
+        """Yield the rows of a batch whose task ended without a word: `delivered` where the ledger knows it."""
+        from reverse_etl.errors import DestinationUnavailable
 
-        hashed = hash_key()
-        for chunk in read_rows(ObjectStoragePath(batch.path)):
-            for row in chunk:
-                yield RowResult(hashed(key_of(row, self.sync.key)), Outcome.FAILED, "no_result")
+        silent = DestinationUnavailable("the deliver task ended without telling what became of its rows")
+        results: list[RowResult] = []
+        with self._recording(context, batch.index) as record:
+            delivery = BatchRun(self.sync, batch, results.append, record, stopped=silent)
+            delivery.run()
+            delivery.finish()
+        for result in results:
+            yield replace(result, code="no_result") if result.code == "not_sent" else result
+
+    def _recording(self, context: Any, batch: int) -> AbstractContextManager[Recording]:
+        if RunParams.of(context).dry_run:
+            return no_recording()
+        return recording(run_ref(self.sync, context, self.extract_task_id), batch)
+
+    def _finish(self, context: Any, read: int, totals: Totals) -> None:
+        """Record the end of the attempt in the ledger."""
+        if RunParams.of(context).dry_run:
+            return
+        with open_ledger() as ledger:
+            ledger.begin(run_ref(self.sync, context, self.extract_task_id)).finish(read, totals.outcomes)
 
     def _log_summary(self, result: Mapping[str, Any]) -> None:
         mark = "DRY RUN, nothing was sent. " if result["dry_run"] else ""

@@ -1,0 +1,44 @@
+"""What the engine asks before it sends a call, and tells before it counts one: the ledger, seen from the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from reverse_etl.delivery.outcomes import CallResult
+
+WHOLE_ROW = ""
+"""The call of a row that was refused before it became calls."""
+
+
+class Mark(NamedTuple):
+    """What became of one call of the row with the hashed key `key`.
+
+    `fingerprint` are 16 bytes that stand for the rendered call; None where the row was refused before it became calls.
+    """
+
+    key: str
+    result: CallResult
+    fingerprint: bytes | None
+
+
+class Journal(Protocol):
+    """Remembers what became of calls. An error it raises ends the delivery: nothing is sent that is not recorded."""
+
+    def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
+        """Return the result of a call that needs no further try in this attempt of the run, None for any other."""
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Record results; they are safe when this returns."""
+
+
+class NoJournal:
+    """Remembers nothing: for dry runs and for measuring."""
+
+    def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
+        """Return None: no call is known."""
+        del key, call, fingerprint
+        return None
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Forget them."""

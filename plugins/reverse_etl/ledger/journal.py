@@ -1,0 +1,81 @@
+"""The journal of one batch in the ledger: what earlier tries settled, and results as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from reverse_etl.delivery.journal import Mark
+from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.ledger.attempts import Attempt
+from reverse_etl.ledger.records import Marked
+
+FINAL = (Outcome.DELIVERED, Outcome.SUPPRESSED)
+"""What another try of the same task does not send again."""
+
+
+class BatchJournal:
+    """Reads once what earlier tries of this attempt recorded of a batch, then records results.
+
+    Results that come while others are being written wait and are written together: a transaction per request would be
+    the limit of a delivery call by call.
+    """
+
+    def __init__(self, attempt: Attempt, batch: int) -> None:
+        self._attempt = attempt
+        self._batch = batch
+        self._settled = {
+            (marked.key, marked.call, marked.fingerprint): _result(marked)
+            for marked in attempt.outcomes(batch)
+            if marked.outcome in FINAL
+        }
+        self._held: list[Mark] = []
+        self._turn = asyncio.Lock()
+        self._problem: Exception | None = None
+        self.resumed = 0
+
+    def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
+        """Return the result an earlier try had of the very same call, if that was final."""
+        if not self._settled:
+            return None
+        result = self._settled.get((key, call, fingerprint))
+        self.resumed += result is not None
+        return result
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Record results; raises LedgerUnavailable or ConfigurationError when they cannot be."""
+        self._held += marks
+        async with self._turn:
+            if self._problem is not None:
+                raise self._problem
+            held, self._held = self._held, []
+            try:
+                await asyncio.to_thread(self._write, held)
+            except Exception as problem:
+                self._problem = problem
+                raise
+
+    def close(self) -> int:
+        """Bring the states of the rows up to date; return how many calls an earlier attempt had delivered already."""
+        self._attempt.settle(self._batch)
+        return self._attempt.resent(self._batch)
+
+    def _write(self, held: Sequence[Mark]) -> None:
+        self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
+
+
+def _marked(key: str, result: CallResult, fingerprint: bytes | None) -> Marked:
+    return Marked(
+        key,
+        result.call,
+        result.outcome,
+        result.code,
+        result.status,
+        result.tries,
+        result.request_id,
+        fingerprint,
+    )
+
+
+def _result(marked: Marked) -> CallResult:
+    return CallResult(marked.call, marked.outcome, marked.code, marked.status, marked.tries, marked.request_id)

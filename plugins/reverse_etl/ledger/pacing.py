@@ -1,0 +1,87 @@
+"""Slots of a rate budget that all processes with the same ledger share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from reverse_etl.delivery.pacing import Pacer, Paces
+from reverse_etl.ledger.budgets import Budgets
+from reverse_etl.ledger.records import Lease
+
+LEASE_SECONDS = 1.0
+"""A lease is as short as it can be without asking all the time: what its holder does not use is lost to all."""
+
+AHEAD_SECONDS = 0.25
+"""How long before the end of a lease the next one is asked for, so that the answer is there in time."""
+
+
+class LeasedSlots:
+    """The slots of one endpoint, leased a second at a time; raises LedgerUnavailable when no lease can be had."""
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        account: str,
+        endpoint: str,
+        per_second: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._budgets = budgets
+        self._budget = (account, endpoint)
+        self._per_second = per_second
+        self._per_lease = max(1, int(per_second * LEASE_SECONDS))
+        self._clock = clock
+        self._free: list[float] = []
+        self._ahead: asyncio.Task[list[float]] | None = None
+        self._turn = asyncio.Lock()
+
+    async def next(self, not_before: float) -> float:
+        """Return the next free moment; those before `not_before` were missed and are lost."""
+        async with self._turn:
+            while True:
+                while self._free:
+                    slot = self._free.pop()
+                    if slot >= not_before:
+                        self._look_ahead()
+                        return slot
+                self._free = await self._renewed()
+
+    async def push_back(self, seconds: float) -> None:
+        """Let nobody begin a lease for so long, and drop the one in hand."""
+        self._free = []
+        await self.close()
+        await asyncio.to_thread(self._budgets.push_back, *self._budget, seconds)
+
+    async def close(self) -> None:
+        """Forget the lease that was asked for ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    def _look_ahead(self) -> None:
+        if self._ahead is None and self._per_lease > 1 and len(self._free) <= self._per_second * AHEAD_SECONDS:
+            self._ahead = asyncio.create_task(self._leased())
+
+    async def _renewed(self) -> list[float]:
+        ahead, self._ahead = self._ahead, None
+        return await (ahead or self._leased())
+
+    async def _leased(self) -> list[float]:
+        """Return the slots of a new lease, the first one last."""
+        lease: Lease = await asyncio.to_thread(
+            self._budgets.lease, *self._budget, self._per_lease, self._per_second
+        )
+        begin = self._clock() + lease.wait
+        return [begin + number * lease.interval for number in reversed(range(lease.slots))]
+
+
+def shared_paces(budgets: Budgets) -> Paces:
+    """Return pacers that share the rate of an account and endpoint with all who use the same ledger."""
+    return Paces(
+        lambda account, endpoint, per_second: Pacer(
+            per_second, slots=LeasedSlots(budgets, account, endpoint, per_second)
+        )
+    )

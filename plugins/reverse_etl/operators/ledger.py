@@ -1,0 +1,117 @@
+"""The ledger of this Airflow, and what a deliver task writes into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, conf
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from reverse_etl.operators.base import RUN_FACTS, RunParams, pulled
+from reverse_etl.sync import Sync
+
+if TYPE_CHECKING:
+    from reverse_etl.delivery.journal import Journal
+    from reverse_etl.delivery.pacing import Paces
+    from reverse_etl.ledger.journal import BatchJournal
+    from reverse_etl.ledger.ledger import Ledger
+    from reverse_etl.ledger.records import RunRef
+
+LEDGER_CONN_ID = "reverse_etl_ledger"
+
+
+def open_ledger() -> Ledger:
+    """Open the ledger; raises LedgerUnavailable or ConfigurationError. Close it, or use it in a `with`."""
+    from reverse_etl.ledger.ledger import Ledger
+
+    return Ledger.open(ledger_url())
+
+
+def ledger_url() -> str:
+    """Return the URL of the ledger: the connection `reverse_etl_ledger`, else a SQLite file. It holds the password."""
+    from sqlalchemy import URL
+
+    try:
+        connection = BaseHook.get_connection(LEDGER_CONN_ID)
+    except AirflowNotFoundException:
+        return f"sqlite:///{_ledger_path()}"
+    if connection.conn_type == "sqlite":
+        return f"sqlite:///{connection.host or connection.schema or ''}"
+    url = URL.create(
+        connection.conn_type or "unknown",
+        username=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        database=connection.schema,
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def run_ref(sync: Sync, context: Mapping[str, Any], extract_task_id: str) -> RunRef:
+    """Return the attempt of the run: retries of its tasks go on with it, a person's Clear begins a new one."""
+    from reverse_etl.ledger.records import RunRef
+
+    dag_run = context["dag_run"]
+    facts = pulled(context["ti"], extract_task_id, RUN_FACTS)
+    return RunRef(
+        dag_run.dag_id,
+        dag_run.run_id,
+        sync.name,
+        dag_run.clear_number,
+        date.fromisoformat(facts["day"]),
+        RunParams.of(context).window_days,
+    )
+
+
+@dataclass
+class Recording:
+    """What the delivery of one batch is recorded with and paced by.
+
+    After `close`, `resumed` are the calls an earlier try of the task had settled, which were not sent again, and
+    `resent` those an earlier attempt of the run had delivered, which were.
+    """
+
+    journal: Journal
+    paces: Paces
+    batch: BatchJournal | None = None
+    resumed: int = 0
+    resent: int = 0
+
+    def close(self) -> None:
+        """Finish the batch in the ledger; raises LedgerUnavailable."""
+        if self.batch is not None:
+            self.resumed = self.batch.resumed
+            self.resent = self.batch.close()
+
+
+@contextmanager
+def recording(ref: RunRef, batch: int) -> Iterator[Recording]:
+    """Open the ledger for one batch of an attempt."""
+    from reverse_etl.ledger.journal import BatchJournal
+    from reverse_etl.ledger.pacing import shared_paces
+
+    with open_ledger() as ledger:
+        journal = BatchJournal(ledger.begin(ref), batch)
+        yield Recording(journal, shared_paces(ledger.budgets), journal)
+
+
+@contextmanager
+def no_recording() -> Iterator[Recording]:
+    """Give what a dry run takes in its place: nothing is asked or recorded."""
+    from reverse_etl.delivery.journal import NoJournal
+    from reverse_etl.delivery.pacing import Paces
+
+    yield Recording(NoJournal(), Paces())
+
+
+def _ledger_path() -> Path:
+    configured = conf.get("reverse_etl", "ledger_path", fallback=None)
+    home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
+    return Path(configured) if configured else home.absolute() / "reverse_etl_ledger.db"

@@ -1,0 +1,141 @@
+"""What the engine asks the journal before it sends, and tells it before it counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from reverse_etl.delivery.destination import RenderedRow
+from reverse_etl.delivery.journal import WHOLE_ROW, Mark
+from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, add_up
+from reverse_etl.errors import (
+    AuthenticationRefused,
+    CallFailed,
+    CallRejected,
+    LedgerUnavailable,
+    UserSuppressed,
+)
+from tests.delivery.platform import HASH, Platform, Run, rows
+
+
+class Memory:
+    """A journal in memory, which may fail and keeps what it was told, in its order."""
+
+    def __init__(self, *, fails_after: int | None = None) -> None:
+        self.marks: list[Mark] = []
+        self.fails_after = fails_after
+
+    def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
+        for mark in self.marks:
+            if (mark.key, mark.result.call, mark.fingerprint) == (key, call, fingerprint):
+                return mark.result if mark.result.outcome in (Outcome.DELIVERED, Outcome.SUPPRESSED) else None
+        return None
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        await asyncio.sleep(0.001)
+        if self.fails_after is not None and len(self.marks) >= self.fails_after:
+            raise LedgerUnavailable("the ledger is gone")
+        self.marks += marks
+
+    def outcomes(self) -> dict[tuple[str, str], Outcome]:
+        return {(mark.key, mark.result.call): mark.result.outcome for mark in self.marks}
+
+
+async def test_a_journal_that_fails_ends_the_delivery_and_nothing_is_sent_after_it() -> None:
+    platform, memory = Platform(pause=0.001, in_flight=4), Memory(fails_after=20)
+    run = Run(platform, journal=memory)
+    source = iter(rows(500))
+    with pytest.raises(LedgerUnavailable, match="gone"):
+        await run.engine.deliver(source, platform)
+    run.engine.abandon(source)
+    assert len(platform.sent) <= 20 + 3 * platform.requests_in_flight
+    assert add_up(500, run.engine.totals.as_dict())
+
+
+async def test_a_call_counts_only_when_it_is_in_the_journal() -> None:
+    platform, memory = Platform(), Memory()
+    run = Run(platform, journal=memory)
+
+    def result_is_marked(result: RowResult) -> None:
+        assert {(result.key, call.call) for call in result.calls} <= memory.outcomes().keys()
+
+    run.engine._on_result = result_is_marked
+    await run.deliver(rows(50))
+    assert len(memory.marks) == 100
+
+
+async def test_an_event_leaves_only_after_its_users_update_is_in_the_journal() -> None:
+    memory = Memory()
+    missing = []
+
+    def judge(call: str, row_id: int) -> None:
+        if call == "event" and (HASH((row_id,)), "update") not in memory.outcomes():
+            missing.append(row_id)
+
+    await Run(Platform(judge, pack=7), journal=memory).deliver(rows(50))
+    assert missing == []
+
+
+async def test_what_an_earlier_try_settled_is_not_sent_again_and_has_its_old_result() -> None:
+    memory = Memory()
+    bad = {("update", 1): CallFailed("no", status=503), ("event", 2): CallFailed("no", status=503)}
+    bad[("update", 3)] = CallRejected("no", status=400, code="x")
+    bad[("update", 4)] = UserSuppressed("no", status=409, code="ForgottenUserError")
+    await Run(Platform(lambda call, row_id: bad.get((call, row_id))), journal=memory).deliver(rows(6))
+    again = await Run(Platform(), journal=memory).deliver(rows(6))
+    assert sorted(again.platform.sent) == [("event", 1), ("event", 2), ("event", 3), ("update", 1), ("update", 3)]
+    assert again.counts == {"delivered": 5, "suppressed": 1}
+    assert [call.outcome for call in again.by_id(0).calls] == [Outcome.DELIVERED] * 2
+    assert again.by_id(4).code == "ForgottenUserError"
+
+
+async def test_a_row_that_changed_since_the_earlier_try_is_sent() -> None:
+    class Versions(Platform):
+        def render(self, row: Mapping[str, object]) -> RenderedRow:
+            rendered = super().render(row)
+            return replace(rendered, calls=tuple(replace(call, body=str(row).encode()) for call in rendered.calls))
+
+    memory = Memory()
+    await Run(Versions(), journal=memory).deliver(rows(2, version=1))
+    again = await Run(Versions(), journal=memory).deliver([*rows(1, version=1), {**rows(2)[1], "version": 2}])
+    assert sorted(again.platform.sent) == [("event", 1), ("update", 1)]
+
+
+async def test_rows_settled_earlier_stay_delivered_when_the_delivery_may_not_go_on() -> None:
+    memory = Memory()
+    await Run(Platform(), journal=memory).deliver(rows(3))
+    refused = AuthenticationRefused("no", status=401)
+    run = Run(Platform(), journal=memory, stopped=refused)
+    with pytest.raises(AuthenticationRefused):
+        await run.deliver(rows(5))
+    assert run.counts == {"delivered": 3, "failed": 2}
+    assert run.platform.sent == []
+
+
+async def test_a_refused_account_is_no_rows_fault_and_not_in_the_journal() -> None:
+    memory = Memory()
+    with pytest.raises(AuthenticationRefused):
+        await Run(
+            Platform(lambda call, row_id: AuthenticationRefused("no", status=401), pack=10), journal=memory
+        ).deliver(rows(50))
+    assert memory.marks == []
+
+
+async def test_invalid_rows_are_in_the_journal_as_whole_rows() -> None:
+    memory = Memory()
+    await Run(Platform(), journal=memory).deliver(rows(3, invalid=True))
+    assert [(mark.result.call, mark.result.code, mark.fingerprint) for mark in memory.marks] == [
+        (WHOLE_ROW, "email_malformed", None)
+    ] * 3
+
+
+async def test_a_dry_run_neither_asks_nor_tells_the_journal() -> None:
+    memory = Memory()
+    await Run(Platform(), journal=memory).deliver(rows(1))
+    told = list(memory.marks)
+    run = await Run(Platform(), journal=memory, dry_run=True).deliver([*rows(2), *rows(1, invalid=True)])
+    assert run.counts == {"planned": 2, "invalid": 1}
+    assert memory.marks == told

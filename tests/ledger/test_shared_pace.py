@@ -1,0 +1,103 @@
+"""Pacers that take their slots from the ledger: one rate for all who share it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Iterable
+from pathlib import Path
+
+import pytest
+
+from reverse_etl.delivery.pacing import Paces
+from reverse_etl.errors import LedgerUnavailable
+from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.ledger.pacing import shared_paces
+from tests.ledger.samples import ACCOUNT
+
+ENDPOINT = "/api/users/update"
+
+
+async def moments(paces: Paces, requests: int, rate: float, account: str = ACCOUNT) -> list[float]:
+    times = []
+    for _ in range(requests):
+        await paces.of(account, ENDPOINT, rate).take()
+        times.append(time.monotonic())
+    return times
+
+
+async def together(work: Iterable[Awaitable[list[float]]]) -> list[float]:
+    return sorted(itertools.chain.from_iterable(await asyncio.gather(*work)))
+
+
+def busiest_second(times: list[float]) -> int:
+    return max(sum(start <= later < start + 1 for later in times) for start in times)
+
+
+async def test_a_ledger_that_cannot_be_reached_lets_nothing_through(server_url: str) -> None:
+    from reverse_etl.ledger.budgets import Budgets
+    from reverse_etl.ledger.database import Database
+
+    database = Database(server_url.replace("127.0.0.1:", "127.0.0.1:1"), patience=1)
+    with pytest.raises(LedgerUnavailable):
+        await moments(shared_paces(Budgets(database)), 1, 100)
+    database.close()
+
+
+async def test_everybody_together_keeps_the_rate_and_uses_it(url: str) -> None:
+    rate = 200
+    with Ledger.open(url) as one, Ledger.open(url) as other:
+        shared = [shared_paces(ledger.budgets) for ledger in (one, other, other)]
+        times = await together(moments(paces, rate, rate) for paces in shared)
+        for paces in shared:
+            await paces.close()
+    assert busiest_second(times) <= rate * 1.1
+    assert len(times) / (times[-1] - times[0]) >= 0.95 * rate
+
+
+async def test_slow_rates_are_shared_too(sqlite_url: str) -> None:
+    with Ledger.open(sqlite_url) as ledger:
+        shared = [shared_paces(ledger.budgets), shared_paces(ledger.budgets)]
+        times = await together(moments(paces, 4, 4.95) for paces in shared)
+        for paces in shared:
+            await paces.close()
+    assert times[-1] - times[0] >= 7 / 4.95 - 0.1
+
+
+async def test_another_account_has_a_rate_of_its_own(sqlite_url: str) -> None:
+    with Ledger.open(sqlite_url) as ledger:
+        paces = shared_paces(ledger.budgets)
+        started = time.monotonic()
+        await asyncio.gather(moments(paces, 10, 10, "a" * 32), moments(paces, 10, 10, "b" * 32))
+        await paces.close()
+    assert time.monotonic() - started < 1.6
+
+
+async def test_a_pause_holds_everybody_back(sqlite_url: str) -> None:
+    with Ledger.open(sqlite_url) as ledger:
+        one, other = shared_paces(ledger.budgets), shared_paces(ledger.budgets)
+        await moments(one, 2, 100)
+        await one.of(ACCOUNT, ENDPOINT, 100).pause(1.0)
+        paused = time.monotonic()
+        times = await asyncio.gather(moments(one, 1, 100), moments(other, 1, 100))
+        await one.close()
+        await other.close()
+    assert min(moment for (moment,) in times) - paused >= 0.9
+
+
+async def test_idle_time_is_not_saved_up(sqlite_url: str) -> None:
+    with Ledger.open(sqlite_url) as ledger:
+        paces = shared_paces(ledger.budgets)
+        await moments(paces, 1, 50)
+        await asyncio.sleep(1.5)
+        times = await moments(paces, 50, 50)
+        await paces.close()
+    assert times[-1] - times[0] >= 0.85
+
+
+async def test_a_lease_asked_for_ahead_is_left_without_a_warning_when_the_work_ends(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        paces = shared_paces(ledger.budgets)
+        await moments(paces, 9, 10)
+        await paces.close()
