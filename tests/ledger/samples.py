@@ -36,7 +36,14 @@ def key(name: object) -> str:
 
 
 def ref(**changes: Any) -> RunRef:
-    facts = {"dag_id": "page_views", "run_id": "manual__1", "sync": "page_views", "attempt": 0, "day": DAY}
+    facts: dict[str, Any] = {
+        "dag_id": "page_views",
+        "run_id": "manual__1",
+        "sync": "page_views",
+        "attempt": 0,
+        "day": DAY,
+        "window_days": 7,
+    }
     return RunRef(**{**facts, **changes})
 
 
@@ -48,8 +55,8 @@ def rejected(name: object, call: str = UPDATE, code: str = "InvalidEmailAddressE
     return Marked(key(name), call, Outcome.REJECTED, code, 400, 1, "request-2")
 
 
-def failed(name: object, call: str = UPDATE) -> Marked:
-    return Marked(key(name), call, Outcome.FAILED, "GenericError", 500, 3)
+def failed(name: object, call: str = UPDATE, fingerprint: bytes | None = None) -> Marked:
+    return Marked(key(name), call, Outcome.FAILED, "GenericError", 500, 3, None, fingerprint)
 
 
 def query(url: str, sql: str) -> Sequence[tuple[Any, ...]]:

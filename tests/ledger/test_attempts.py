@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,11 +13,10 @@ from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.marking import settled
-from reverse_etl.ledger.records import Marked, RowState, RunRef
+from reverse_etl.ledger.records import Marked, RunRef
 from tests.ledger.processes import results
 from tests.ledger.samples import (
     FINGERPRINT,
-    START,
     TRACK,
     UPDATE,
     Clock,
@@ -35,7 +34,14 @@ OTHER = b"another version."
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("sync", ""), ("sync", "x" * 191), ("run_id", "two\nlines"), ("dag_id", " padded "), ("attempt", -1)],
+    [
+        ("sync", ""),
+        ("sync", "x" * 191),
+        ("run_id", "two\nlines"),
+        ("dag_id", " padded "),
+        ("attempt", -1),
+        ("window_days", 0),
+    ],
 )
 def test_a_run_no_database_can_hold_is_refused(field: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=f"RunRef.{field}"):
@@ -60,10 +66,12 @@ def test_a_result_the_ledger_cannot_hold_is_refused_and_none_is_recorded(
     assert attempt.outcomes(0) == []
 
 
-def test_an_attempt_recorded_for_another_day_is_refused(ledger: Ledger) -> None:
+def test_an_attempt_recorded_for_another_day_or_window_is_refused(ledger: Ledger) -> None:
     ledger.begin(ref())
-    with pytest.raises(ConfigurationError, match="recorded for 2026-01-13, not 2026-01-14"):
+    with pytest.raises(ConfigurationError, match="recorded for 2026-01-13 and 7 days of rows, not 2026-01-14 and 7;"):
         ledger.begin(ref(day=date(2026, 1, 14)))
+    with pytest.raises(ConfigurationError, match="recorded for 2026-01-13 and 7 days of rows, not 2026-01-13 and 8;"):
+        ledger.begin(ref(window_days=8))
 
 
 def test_the_same_attempt_is_recorded_once(ledger: Ledger, url: str) -> None:
@@ -97,8 +105,9 @@ def test_what_was_marked_can_be_read_again(ledger: Ledger) -> None:
     attempt = ledger.begin(ref())
     marked = [
         delivered("anna", fingerprint=None),
+        delivered("anna", TRACK, bytes(16)),
         rejected("bert"),
-        failed("carl"),
+        failed("carl", fingerprint=OTHER),
         Marked(key("dora"), "", Outcome.INVALID, "key_missing"),
         Marked(key("emil"), UPDATE, Outcome.SUPPRESSED, "ForgottenUserError", 400, 1, None),
     ]
@@ -131,26 +140,25 @@ def test_a_later_failure_takes_the_place_of_an_earlier_one(ledger: Ledger) -> No
     assert attempt.outcomes(0) == [rejected("anna")]
 
 
-def test_the_state_of_a_call_is_that_of_its_last_delivery(ledger: Ledger, clock: Clock) -> None:
+def test_a_delivery_of_another_version_takes_the_place_of_the_first(ledger: Ledger, clock: Clock) -> None:
     attempt = ledger.begin(ref())
-    attempt.mark(0, [delivered("anna"), delivered("anna", TRACK, None), failed("bert"), rejected("carl")])
+    attempt.mark(0, [delivered("anna"), delivered("bert"), delivered("bert", fingerprint=OTHER)])
     clock.now += 60
-    ledger.begin(ref(attempt=1)).mark(0, [failed("anna"), delivered("anna", TRACK, OTHER)])
-    asked = [key(name) for name in ("anna", "bert", "carl", "dora")]
-    assert ledger.states("page_views", asked) == {
-        (key("anna"), UPDATE): RowState(FINGERPRINT, START, Outcome.FAILED),
-        (key("anna"), TRACK): RowState(OTHER, START + timedelta(seconds=60), Outcome.DELIVERED),
-    }
-    assert ledger.states("another_sync", asked) == {}
+    attempt.mark(0, [delivered("anna", fingerprint=OTHER)])
+    assert attempt.outcomes(0) == sorted(delivered(name, fingerprint=OTHER) for name in ("anna", "bert"))
 
 
-def test_an_unchanged_row_keeps_its_state(ledger: Ledger, clock: Clock) -> None:
-    ledger.begin(ref()).mark(0, [delivered("anna")])
-    clock.now += 60
-    ledger.begin(ref(run_id="next")).mark(0, [delivered("anna")._replace(outcome=Outcome.UNCHANGED)])
-    assert ledger.states("page_views", [key("anna")]) == {
-        (key("anna"), UPDATE): RowState(FINGERPRINT, START, Outcome.DELIVERED)
-    }
+@pytest.mark.parametrize("after", [failed, rejected])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_unconfirmed_other_version_makes_the_fingerprint_of_a_delivery_unknown(
+    ledger: Ledger, after: Callable[..., Marked], at_once: bool
+) -> None:
+    attempt = ledger.begin(ref())
+    first = [delivered("anna"), delivered("bert")]
+    then = [after("anna")._replace(fingerprint=OTHER), after("bert")._replace(fingerprint=FINGERPRINT)]
+    for marked in [first + then] if at_once else [first, then]:
+        attempt.mark(0, marked)
+    assert attempt.outcomes(0) == sorted([delivered("anna", fingerprint=None), delivered("bert")])
 
 
 def test_calls_sent_again_after_a_clear_are_counted(ledger: Ledger) -> None:
@@ -181,6 +189,7 @@ def test_any_printable_name_is_kept_as_it_is(ledger: Ledger, sync: str) -> None:
     [found] = ledger.quarantine.calls(sync)
     assert (found.sync, found.code, found.run_id, found.dag_id) == (sync, "naïve 🛒 %s", run.run_id, run.dag_id)
     assert attempt.confirmed(0) == {key("bert"): {"événement {x}"}}
+    attempt.settle(0)
     assert list(ledger.states(sync, [key("bert")])) == [(key("bert"), "événement {x}")]
 
 
@@ -199,14 +208,13 @@ def test_more_rows_than_fit_one_statement_are_one_mark(ledger: Ledger) -> None:
     attempt.mark(0, [delivered(number) for number in range(5_500)] + [failed(number, TRACK) for number in range(700)])
     assert len(attempt.confirmed(0)) == 5_500
     assert len(attempt.outcomes(0)) == 6_200
-    assert len(ledger.states("page_views", [key(number) for number in range(5_500)])) == 5_500
 
 
 def test_several_processes_may_mark_the_same_rows_at_once(ledger: Ledger, url: str) -> None:
     results([("mark", url, batch, 200, 4) for batch in range(4)])
     attempt = ledger.begin(ref())
     assert [len(attempt.confirmed(batch)) for batch in range(4)] == [800] * 4
-    assert query(url, "SELECT COUNT(*) FROM row_states") == [(800,)]
+    assert query(url, "SELECT COUNT(delivered_at), COUNT(*) FROM row_states") == [(800, 1600)]
     assert query(url, "SELECT COUNT(*), MIN(tries), MAX(tries) FROM quarantine") == [(800, 1, 1)]
 
 
@@ -244,4 +252,4 @@ def test_one_result_per_call_is_settled_and_a_delivery_wins(marks: Sequence[Mark
 
 
 def test_a_run_reference_is_a_value() -> None:
-    assert ref() == RunRef("page_views", "manual__1", "page_views", 0, date(2026, 1, 13))
+    assert ref() == RunRef("page_views", "manual__1", "page_views", 0, date(2026, 1, 13), 7)

@@ -24,7 +24,8 @@ ROUNDING = 1e-6
 
 
 @pytest.mark.parametrize(
-    ("slots", "rate"), [(0, 10), (-1, 10), (1, 0), (1, -5), (601, 10), (1, math.nan), (1, math.inf)]
+    ("slots", "rate"),
+    [(0, 10), (-1, 10), (1, 0), (1, -5), (601, 10), (2, 0.01), (1, 1e-5), (1, 5e-324), (1, math.nan), (1, math.inf)],
 )
 def test_a_lease_that_cannot_be_meant_is_refused(sqlite_ledger: Ledger, slots: int, rate: float) -> None:
     with pytest.raises(ConfigurationError, match="a lease of"):
@@ -55,6 +56,11 @@ def test_leases_follow_one_another_evenly(ledger: Ledger) -> None:
     assert lease(ACCOUNT, ENDPOINT, 1, 10, now=NOW) == Lease(NOW + 0.5, 0.5, 0.1, 1)
     assert lease(ACCOUNT, ENDPOINT, 1, 2, now=NOW + 0.1) == Lease(NOW + 0.6, 0.5, 0.5, 1)
     assert lease(ACCOUNT, ENDPOINT, 1, 2, now=NOW + 0.1) == Lease(NOW + 1.1, 1.0, 0.5, 1)
+
+
+def test_one_slot_of_a_small_share_may_take_minutes_and_a_long_queue_of_them_is_kept(ledger: Ledger) -> None:
+    leases = [ledger.budgets.lease(ACCOUNT, ENDPOINT, 1, 0.005, now=NOW) for _ in range(25)]
+    assert [lease.wait for lease in leases] == [200.0 * number for number in range(25)]
 
 
 def test_accounts_and_endpoints_have_budgets_of_their_own(ledger: Ledger) -> None:

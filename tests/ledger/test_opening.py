@@ -4,6 +4,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 
@@ -163,9 +164,33 @@ def test_somebody_elses_tables_are_refused(url: str) -> None:
 
 
 def test_many_processes_may_open_a_new_ledger_at_once(url: str) -> None:
-    numbers = results([("open", url)] * 5)
-    assert numbers == [[numbers[0][0]]] * 5
+    numbers = results([("open", url)] * 8)
+    assert numbers == [[numbers[0][0]]] * 8
     assert query(url, f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_many_processes_may_open_a_new_file_at_once_again_and_again(sqlite_url: str, turn: int) -> None:
+    numbers = results([("open", sqlite_url)] * 8)
+    assert numbers == [[1]] * 8, f"turn {turn}"
+
+
+def test_a_new_file_another_opener_has_locked_is_waited_for(sqlite_url: str) -> None:
+    """Such a lock keeps the journal from being switched, which SQLite reports at once, however long it should wait."""
+    with closing(holding_lock(sqlite_url)) as other, ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(Ledger.open, sqlite_url)
+        assert not wait([opening], 0.5).done
+        other.execute("COMMIT")
+        with opening.result() as ledger:
+            assert ledger.begin(ref()).id == 1
+
+
+def test_a_new_file_that_stays_locked_is_unavailable_after_the_patience(sqlite_url: str) -> None:
+    with (
+        closing(holding_lock(sqlite_url)),
+        pytest.raises(LedgerUnavailable, match="could not be opened: it stayed locked"),
+    ):
+        Ledger.open(sqlite_url, patience=0.2)
 
 
 def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:

@@ -7,9 +7,10 @@ import pytest
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import WHOLE_ROW, Marked, QuarantinedCall
-from tests.ledger.samples import START, TRACK, UPDATE, Clock, delivered, failed, key, ref, rejected
+from tests.ledger.samples import DAY, START, TRACK, UPDATE, Clock, delivered, failed, key, query, ref, rejected
 
 LATER = START + timedelta(hours=1)
+NEXT_DAY = DAY + timedelta(days=1)
 
 
 def invalid(name: object) -> Marked:
@@ -29,7 +30,7 @@ def test_only_refused_calls_are_quarantined(ledger: Ledger) -> None:
 def test_a_quarantined_call_tells_why_and_since_when(ledger: Ledger, clock: Clock) -> None:
     ledger.begin(ref()).mark(0, [rejected("bert")])
     clock.now += 3600
-    ledger.begin(ref(run_id="next")).mark(4, [rejected("bert", code="BadParams")])
+    ledger.begin(ref(run_id="next", window_days=3)).mark(4, [rejected("bert", code="BadParams")])
     assert list(ledger.quarantine.calls("page_views")) == [
         QuarantinedCall(
             sync="page_views",
@@ -44,6 +45,8 @@ def test_a_quarantined_call_tells_why_and_since_when(ledger: Ledger, clock: Cloc
             tries=2,
             dag_id="page_views",
             run_id="next",
+            day=DAY,
+            window_days=3,
         )
     ]
 
@@ -81,6 +84,41 @@ def test_calls_are_chosen_by_code_and_time(ledger: Ledger, clock: Clock) -> None
     assert {call.key for call in quarantine.calls("page_views", since=LATER)} == {key("carl"), key("dora")}
     assert list(quarantine.calls("page_views", since=LATER + timedelta(microseconds=1))) == []
     assert list(quarantine.calls("no_such_sync")) == []
+
+
+def test_keys_are_grouped_by_the_day_and_window_of_the_run_that_refused_them(
+    ledger: Ledger, url: str, clock: Clock
+) -> None:
+    assert ledger.quarantine.by_day("page_views") == {}
+    ledger.begin(ref()).mark(0, [rejected("anna"), rejected("anna", TRACK), rejected("bert"), rejected("emil")])
+    ledger.begin(ref(run_id="wide", window_days=30)).mark(0, [rejected("carl", code="BadParams")])
+    ledger.begin(ref(sync="other")).mark(0, [rejected("dora")])
+    clock.now += 3600
+    ledger.begin(ref(run_id="next", day=NEXT_DAY)).mark(0, [rejected("anna", TRACK), rejected("bert")])
+    by_day = ledger.quarantine.by_day
+    assert by_day("page_views") == {
+        (DAY, 7): {key("anna"), key("emil")},
+        (NEXT_DAY, 7): {key("anna"), key("bert")},
+        (DAY, 30): {key("carl")},
+    }
+    assert by_day("page_views", code="BadParams") == {(DAY, 30): {key("carl")}}
+    assert by_day("page_views", since=LATER) == {(NEXT_DAY, 7): {key("anna"), key("bert")}}
+    query(url, "DELETE FROM runs WHERE window_days = 30")
+    assert by_day("page_views")[None, None] == {key("carl")}
+
+
+def test_all_calls_of_one_row_are_shown(ledger: Ledger, url: str) -> None:
+    ledger.begin(ref()).mark(0, [rejected("anna"), rejected("anna", TRACK, "BadParams"), rejected("bert")])
+    ledger.begin(ref(sync="other")).mark(0, [rejected("anna")])
+    shown = ledger.quarantine.show("page_views", key("anna"))
+    assert [(call.call, call.code, call.day, call.window_days) for call in shown] == [
+        (TRACK, "BadParams", DAY, 7),
+        (UPDATE, "InvalidEmailAddressError", DAY, 7),
+    ]
+    assert ledger.quarantine.show("page_views", key("nobody")) == []
+    query(url, "DELETE FROM runs")
+    [forgotten] = ledger.quarantine.show("other", key("anna"))
+    assert (forgotten.run_id, forgotten.day, forgotten.window_days) == ("", None, None)
 
 
 def test_counts_are_by_sync_outcome_and_code(ledger: Ledger, clock: Clock) -> None:

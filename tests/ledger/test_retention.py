@@ -7,6 +7,7 @@ import pytest
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import Purged
+from reverse_etl.ledger.retention import KEYS_PER_SCAN
 from tests.ledger.samples import TRACK, UPDATE, Clock, contents, delivered, key, query, ref, rejected
 
 DAY = timedelta(days=1)
@@ -27,16 +28,19 @@ def test_what_is_old_goes_and_the_rest_stays(ledger: Ledger, url: str, clock: Cl
     old = ledger.begin(ref(run_id="old"))
     old.mark(0, [delivered("anna"), delivered("bert")])
     old.mark(1, [rejected("carl"), delivered("dora")])
+    old.settle(0)
+    old.settle(1)
     ledger.begin(ref(run_id="older, empty"))
     clock.now += timedelta(days=10).total_seconds()
     new = ledger.begin(ref(run_id="new"))
     new.mark(0, [delivered("anna"), rejected("emil")])
+    new.settle(0)
     assert ledger.purge(10 * DAY) == Purged()
     assert ledger.purge(9 * DAY) == Purged(runs=2, outcomes=4, quarantine=1)
     assert query(url, "SELECT run_id FROM runs") == [("new",)]
     assert len(new.outcomes(0)) == 2
     assert len(ledger.states("page_views", [key(name) for name in ("anna", "bert", "dora")])) == 3
-    assert ledger.purge(9 * DAY, states_older_than=9 * DAY) == Purged(row_states=2)
+    assert ledger.purge(9 * DAY, states_older_than=9 * DAY) == Purged(row_states=3)
     assert set(ledger.states("page_views", [key("anna"), key("bert")])) == {(key("anna"), UPDATE)}
 
 
@@ -50,19 +54,33 @@ def test_a_run_named_in_quarantine_is_kept_as_long(ledger: Ledger, url: str, clo
     assert [call.run_id for call in ledger.quarantine.calls("page_views")] == [""]
 
 
+def test_many_keys_are_purged_from_every_batch_that_has_them(ledger: Ledger, url: str) -> None:
+    attempt = ledger.begin(ref())
+    names = range(1_300)
+    for batch in range(2):
+        attempt.mark(batch, [delivered(name) for name in names])
+        attempt.settle(batch)
+    assert ledger.purge_person([key(name) for name in names[:1_200]]) == Purged(outcomes=2_400, row_states=1_200)
+    assert [len(attempt.outcomes(batch)) for batch in range(2)] == [100, 100]
+    attempt.settle(0)
+    assert query(url, "SELECT COUNT(*) FROM row_states") == [(100,)]
+
+
 def test_nothing_is_left_of_a_person(ledger: Ledger, url: str) -> None:
     for sync in ("page_views", "other"):
         for attempt in range(2):
             marked = [delivered("anna"), rejected("anna", TRACK), delivered("bert"), rejected("bert", TRACK)]
-            ledger.begin(ref(sync=sync, attempt=attempt)).mark(attempt, marked)
-    removed = ledger.purge_person([key("anna"), *(key(number) for number in range(1_000))])
-    assert removed == Purged(outcomes=8, row_states=2, quarantine=2)
+            begun = ledger.begin(ref(sync=sync, attempt=attempt))
+            begun.mark(attempt, marked)
+            begun.settle(attempt)
+    removed = ledger.purge_person([*(key(number) for number in range(KEYS_PER_SCAN)), key("anna")])
+    assert removed == Purged(outcomes=8, row_states=4, quarantine=2)
     left = contents(url)
     assert key("anna") not in repr(left)
     assert {name: len(rows) for name, rows in left.items()} == {
         "runs": 4,
         "outcomes": 8,
-        "row_states": 2,
+        "row_states": 4,
         "quarantine": 2,
         "rate_budgets": 0,
     }

@@ -46,6 +46,7 @@ def mark(ledger: Ledger, batch: int, rows: int, marks: int) -> None:
     for number in count() if marks < 0 else range(marks):
         names = [f"{number}-{row}" for row in range(rows)]
         attempt.mark(batch, [delivered(name) for name in names] + [rejected(name, TRACK) for name in names])
+        attempt.settle(batch)
         say(number)
 
 

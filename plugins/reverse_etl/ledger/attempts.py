@@ -13,8 +13,9 @@ from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import DELIVERED, Mark, Writers, cleaned, settled
-from reverse_etl.ledger.records import Clock, Marked, RunRef
+from reverse_etl.ledger.records import Clock, Marked, RunRef, fingerprint_of
 from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, RUNS
+from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS
 from reverse_etl.ledger.upserts import insert_new
 
@@ -27,11 +28,19 @@ class Attempt:
     """
 
     def __init__(
-        self, database: Database, labels: Labels, writers: Writers, clock: Clock, ref: RunRef, number: int
+        self,
+        database: Database,
+        labels: Labels,
+        writers: Writers,
+        settling: Settling,
+        clock: Clock,
+        ref: RunRef,
+        number: int,
     ) -> None:
         self._database = database
         self._labels = labels
         self._writers = writers
+        self._settling = settling
         self._clock = clock
         self.ref = ref
         self.id = number
@@ -54,19 +63,23 @@ class Attempt:
         }
 
     def outcomes(self, batch: int) -> list[Marked]:
-        """Return what is recorded of a batch, in key order, without fingerprints."""
-        columns = ("row_key", "call_kind", "outcome", "code", "status", "tries", "request_id")
+        """Return what is recorded of a batch, in key order."""
+        columns = ("row_key", "call_kind", "outcome", "code", "status", "tries", "request_id", "fingerprint")
         query = select(*(OUTCOMES.c[name] for name in columns)).where(*self._of_batch(batch))
         rows = self._read(query.order_by(OUTCOMES.c.row_key, OUTCOMES.c.call_kind))
         names = self._labels.names({number for row in rows for number in (row[1], row[3])})
         words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
-        return [Marked(row[0], names[row[1]], words[row[2]], names[row[3]], *row[4:]) for row in rows]
+        return [
+            Marked(key, names[call], words[outcome], names[code], status, tries, request_id, fingerprint_of(identified))
+            for key, call, outcome, code, status, tries, request_id, identified in rows
+        ]
 
     def mark(self, batch: int, results: Sequence[Marked]) -> None:
         """Record what became of calls of a batch, all or nothing; safe to repeat, and from several workers at once.
 
-        A delivery once recorded stays recorded, whatever is marked later in the same attempt. `invalid` and `rejected`
-        calls go into quarantine; a delivery takes the call, and a refusal of the whole row, out of it.
+        A delivery once recorded stays recorded, whatever is marked later in the same attempt; its fingerprint is
+        forgotten when a call with another one was not confirmed after it. `invalid` and `rejected` calls go into
+        quarantine; a delivery takes the call, and a refusal of the whole row, out of it. Row states follow by `settle`.
         Raises LedgerUnavailable when it cannot be recorded: then nothing more may be sent.
         """
         if not results:
@@ -76,13 +89,19 @@ class Attempt:
         mark = Mark(
             attempt_id=self.id,
             sync=self.ref.sync,
-            sync_label=self._labels.number(self.ref.sync),
             batch=batch,
             at=int(self._clock() * MICROSECONDS),
             results=kept,
             labels=self._labels.numbers(words),
         )
         self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
+
+    def settle(self, batch: int) -> None:
+        """Bring the row states up to date with what is recorded of a batch; safe to repeat, and late.
+
+        Takes many short transactions: after LedgerUnavailable a part may be done, and `settle` does the rest.
+        """
+        self._settling(self._database, self._labels.number(self.ref.sync), self.id, batch)
 
     def resent(self, batch: int) -> int:
         """Return how many calls of a batch this attempt delivered that an earlier attempt had delivered already."""
@@ -122,9 +141,9 @@ class Attempt:
 def attempt_number(connection: Connection, ref: RunRef, now: int) -> int:
     """Return the number of an attempt, recorded now where it is new.
 
-    Raises ConfigurationError when it is recorded for another day.
+    Raises ConfigurationError when it is recorded for another day or window.
     """
-    query = select(RUNS.c.id, RUNS.c.run_day).where(
+    query = select(RUNS.c.id, RUNS.c.run_day, RUNS.c.window_days).where(
         RUNS.c.dag_id == ref.dag_id,
         RUNS.c.run_id == ref.run_id,
         RUNS.c.sync == ref.sync,
@@ -133,11 +152,13 @@ def attempt_number(connection: Connection, ref: RunRef, now: int) -> int:
     found = connection.execute(query).one_or_none()
     if found is None:
         facts = {"dag_id": ref.dag_id, "run_id": ref.run_id, "sync": ref.sync, "attempt": ref.attempt}
-        insert_new(connection, RUNS, [{**facts, "run_day": ref.day, "started": now}])
+        window = {"run_day": ref.day, "window_days": ref.window_days}
+        insert_new(connection, RUNS, [{**facts, **window, "started": now}])
         found = connection.execute(query).one()
-    number, day = found
-    if day != ref.day:
+    number, day, window_days = found
+    if (day, window_days) != (ref.day, ref.window_days):
         raise ConfigurationError(
-            f"attempt {ref.attempt} of this run is recorded for {day}, not {ref.day}; clear the run to send another day"
+            f"attempt {ref.attempt} of this run is recorded for {day} and {window_days} days of rows, "
+            f"not {ref.day} and {ref.window_days}; clear the run to send others"
         )
     return int(number)

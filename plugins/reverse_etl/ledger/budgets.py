@@ -23,8 +23,12 @@ from reverse_etl.ledger.upserts import insert_new
 LONGEST_LEASE_SECONDS = 60.0
 """Somebody who dies with a lease in hand wastes at most this, and a push-back reaches everybody as fast."""
 
+LONGEST_SLOT_SECONDS = 86_400.0
+"""A single slot may take longer than a lease: a rate is a share of a limit, and may be a small one."""
+
 LONGEST_QUEUE_SECONDS = 3600.0
-"""No queue of leases is that long: a budget further ahead was left by a clock that has been set back since."""
+LONGEST_QUEUE_SLOTS = 1000
+"""No queue of leases has both: a budget further ahead was left by a clock that has been set back since."""
 
 ACCOUNT_LENGTH = 32
 
@@ -50,19 +54,22 @@ class Budgets:
         """Reserve the next `slots` moments, evenly spaced at `per_second`, for the caller alone.
 
         `now` (seconds since 1970) takes the place of the database's clock. Raises ConfigurationError for a lease
-        of more than a minute, LedgerUnavailable when nothing can be reserved: then nothing may be sent.
+        of more than a minute, unless it is of one slot, LedgerUnavailable when nothing can be reserved: then nothing
+        may be sent.
         """
         _check(account, endpoint)
-        if slots < 1 or not 0 < per_second < math.inf or slots / per_second > LONGEST_LEASE_SECONDS:
+        longest = LONGEST_LEASE_SECONDS if slots > 1 else LONGEST_SLOT_SECONDS
+        if slots < 1 or not 0 < per_second < math.inf or slots > longest * per_second:
             raise ConfigurationError(
                 f"a lease of {slots} slots at {per_second} requests/s, expected at least one slot, "
-                f"more than 0 requests/s and at most {LONGEST_LEASE_SECONDS:.0f} s"
+                f"more than 0 requests/s and at most {LONGEST_LEASE_SECONDS:.0f} s, or one slot a day"
             )
         interval = MICROSECONDS / per_second
 
         def reserve(connection: Connection, budget: _Budget, present: int) -> Lease:
             ahead = budget.next_free - present
-            next_free = budget.next_free if ahead <= LONGEST_QUEUE_SECONDS * MICROSECONDS else present
+            longest_queue = max(LONGEST_QUEUE_SECONDS * MICROSECONDS, LONGEST_QUEUE_SLOTS * interval)
+            next_free = budget.next_free if ahead <= longest_queue else present
             start = max(present, next_free, budget.paused_until)
             _move(connection, account, endpoint, next_free=start + math.ceil(slots * interval))
             return Lease(start / MICROSECONDS, (start - present) / MICROSECONDS, 1 / per_second, slots)

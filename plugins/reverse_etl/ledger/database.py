@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Row, Select, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from reverse_etl.errors import ConfigurationError
@@ -173,16 +174,15 @@ def _engine_options(kind: str, patience: float) -> dict[str, Any]:
 
 
 def _prepare_connections(engine: Engine, kind: str, patience: float) -> None:
-    milliseconds = int(patience * 1000)
+    milliseconds, seconds = int(patience * 1000), max(1, int(patience))
     settings = {
         "sqlite": (
             f"PRAGMA busy_timeout = {milliseconds}",
-            "PRAGMA journal_mode = WAL",
             "PRAGMA synchronous = NORMAL",
             f"PRAGMA cache_size = -{SQLITE_CACHE_KIB}",
             f"PRAGMA wal_autocheckpoint = {SQLITE_PAGES_BETWEEN_CHECKPOINTS}",
         ),
-        "mysql": (f"SET innodb_lock_wait_timeout = {max(1, int(patience))}",),
+        "mysql": (f"SET innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}",),
         "postgresql": (f"SET lock_timeout = {milliseconds}",),
     }[kind]
 
@@ -191,6 +191,8 @@ def _prepare_connections(engine: Engine, kind: str, patience: float) -> None:
         cursor = raw.cursor()
         for setting in settings:
             cursor.execute(setting)
+        if kind == "sqlite":
+            _use_write_ahead_log(cursor, patience)
         cursor.close()
         if kind == "postgresql":
             raw.commit()
@@ -202,3 +204,19 @@ def _prepare_connections(engine: Engine, kind: str, patience: float) -> None:
             # A transaction that writes takes the lock at once: one that has read first cannot wait for it.
             writes = connection.get_execution_options().get("ledger_writes")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _use_write_ahead_log(cursor: DBAPICursor, patience: float) -> None:
+    """Switch a new file over; SQLite heeds no busy_timeout here, so several who do it at once fail at once."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode")
+            if cursor.fetchone() != ("wal",):
+                cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= end:
+                raise
+        else:
+            return
+        time.sleep(random.uniform(0.002, 0.02))  # noqa: S311 - spreads rivals, guards nothing

@@ -16,9 +16,10 @@ from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.quarantine import Quarantine
-from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef
+from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import purge_keys, purge_old
 from reverse_etl.ledger.schema import OUTCOME_NUMBERS, ROW_STATES
+from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
 
 PATIENCE_SECONDS = 30.0
@@ -34,6 +35,7 @@ class Ledger:
         attempt = ledger.begin(RunRef(dag_id, run_id, sync, clear_number, day))
         confirmed = attempt.confirmed(batch)
         attempt.mark(batch, results)
+        attempt.settle(batch)
 
     May be used by several threads; every process opens its own. Methods block: call them from a thread where an event
     loop must go on. All of them raise LedgerUnavailable when the database does not answer, is locked or full, and
@@ -45,6 +47,7 @@ class Ledger:
         self._clock = clock
         self._labels = Labels(database)
         self._writers = Writers(database.dialect)
+        self._settling = Settling(database.dialect)
         self.quarantine = Quarantine(database)
         self.budgets = Budgets(database)
 
@@ -79,12 +82,17 @@ class Ledger:
         """Return the attempt `ref` names, recorded now when it is new; every worker of a run gets the same one."""
         now = int(self._clock() * MICROSECONDS)
         number = self._database.write("record a run", lambda connection: attempt_number(connection, ref, now))
-        return Attempt(self._database, self._labels, self._writers, self._clock, ref, number)
+        return Attempt(self._database, self._labels, self._writers, self._settling, self._clock, ref, number)
 
     def states(self, sync: str, keys: Sequence[str]) -> Mapping[tuple[str, str], RowState]:
-        """Return what was last delivered, by hashed key and call; calls never delivered are absent."""
+        """Return what was last delivered, by hashed key and call; calls never delivered are absent.
+
+        Marks count from the `settle` of their batch on.
+        """
         columns = [ROW_STATES.c[name] for name in ("row_key", "call_kind", "fingerprint", "delivered_at", "outcome")]
-        query = select(*columns).where(ROW_STATES.c.sync == self._labels.number(sync))
+        query = select(*columns).where(
+            ROW_STATES.c.sync == self._labels.number(sync), ROW_STATES.c.delivered_at.is_not(None)
+        )
         words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
         found: dict[tuple[str, str], RowState] = {}
         for start in range(0, len(keys), KEYS_PER_STATEMENT):
@@ -92,7 +100,7 @@ class Ledger:
             rows = self._database.fetch("be asked about rows", chunk)
             names = self._labels.names({row[1] for row in rows})
             for key, call, fingerprint, delivered_at, outcome in rows:
-                found[key, names[call]] = RowState(fingerprint, moment(delivered_at), words[outcome])
+                found[key, names[call]] = RowState(fingerprint_of(fingerprint), moment(delivered_at), words[outcome])
         return found
 
     def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:

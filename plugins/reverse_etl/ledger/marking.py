@@ -1,4 +1,4 @@
-"""The one transaction that records what became of calls: outcomes, row states, quarantine."""
+"""The one transaction that records what became of calls: outcomes and quarantine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sqlalchemy import Connection, Dialect, delete, select, update
+from sqlalchemy import Connection, Dialect, delete, select
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
@@ -20,15 +20,13 @@ from reverse_etl.ledger.records import (
     check_name,
     plain,
 )
-from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, QUARANTINE, ROW_STATES
+from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, QUARANTINE
 from reverse_etl.ledger.upserts import Upsert
 
 DELIVERED = OUTCOME_NUMBERS[Outcome.DELIVERED]
 
 QUARANTINED = (Outcome.INVALID, Outcome.REJECTED)
 """Refused for good, by us or by them; another try needs another row."""
-
-NOT_CONFIRMED = (Outcome.REJECTED, Outcome.SUPPRESSED, Outcome.FAILED)
 
 KEYS_PER_STATEMENT = 500
 
@@ -39,21 +37,19 @@ class Writers:
     """The prepared upserts of one database."""
 
     def __init__(self, dialect: Dialect) -> None:
-        kept = "CASE WHEN outcomes.outcome = {delivered} THEN outcomes.{name} ELSE excluded.{name} END"
+        stays = f"outcomes.outcome = {DELIVERED} AND excluded.outcome <> {DELIVERED}"
+        kept = "CASE WHEN {stays} THEN {there} ELSE excluded.{name} END"
+        # Another version of the call may have been applied since.
+        still_true = "CASE WHEN outcomes.fingerprint = excluded.fingerprint THEN outcomes.fingerprint END"
+        names = ("code", "status", "tries", "request_id", "at", "outcome")
         self.outcomes = Upsert(
             dialect,
             OUTCOMES,
             {
-                name: kept.format(delivered=DELIVERED, name=name)
-                for name in ("code", "status", "tries", "request_id", "at", "outcome")
+                name: kept.format(stays=stays, there=there, name=name)
+                for name, there in {"fingerprint": still_true, **{name: f"outcomes.{name}" for name in names}}.items()
             },
             same=("attempt_id", "batch", "at"),
-        )
-        self.row_states = Upsert(
-            dialect,
-            ROW_STATES,
-            {name: f"excluded.{name}" for name in ("fingerprint", "delivered_at", "outcome")},
-            same=("sync", "delivered_at", "outcome"),
         )
         again = "CASE WHEN quarantine.attempt_id = excluded.attempt_id THEN {same} ELSE {other} END"
         self.quarantine = Upsert(
@@ -77,7 +73,6 @@ class Mark:
 
     attempt_id: int
     sync: str
-    sync_label: int
     batch: int
     at: int
     results: Sequence[Marked]
@@ -86,37 +81,20 @@ class Mark:
     def write(self, connection: Connection, writers: Writers) -> None:
         """Write everything; the caller's transaction makes it all or nothing."""
         writers.outcomes(connection, list(self._outcomes()), (self.attempt_id, self.batch, self.at))
-        writers.row_states(connection, list(self._delivered_states()), (self.sync_label, self.at, DELIVERED))
-        self._mark_states_not_confirmed(connection)
         self._leave_quarantine(connection)
         writers.quarantine(connection, list(self._quarantined()))
 
     def _outcomes(self) -> Iterator[tuple[object, ...]]:
         numbers, labels = OUTCOME_NUMBERS, self.labels
-        for key, call, outcome, code, status, tries, request_id, _ in self.results:
-            yield key, labels[call], labels[code], status, tries, request_id, numbers[outcome]
-
-    def _delivered_states(self) -> Iterator[tuple[object, ...]]:
-        labels = self.labels
-        for result in self.results:
-            if result.outcome is Outcome.DELIVERED:
-                yield result.key, labels[result.call], result.fingerprint
-
-    def _mark_states_not_confirmed(self, connection: Connection) -> None:
-        for outcome in NOT_CONFIRMED:
-            for call, keys in self._keys_by_call([outcome]):
-                connection.execute(
-                    update(ROW_STATES)
-                    .where(ROW_STATES.c.sync == self.sync_label, ROW_STATES.c.call_kind == self.labels[call])
-                    .where(ROW_STATES.c.row_key.in_(keys))
-                    .values(outcome=OUTCOME_NUMBERS[outcome])
-                )
+        for key, call, outcome, code, status, tries, request_id, fingerprint in self.results:
+            identified = fingerprint.hex() if fingerprint is not None else None
+            yield key, labels[call], labels[code], status, tries, request_id, identified, numbers[outcome]
 
     def _leave_quarantine(self, connection: Connection) -> None:
         of_the_sync = QUARANTINE.c.sync == self.sync
         if connection.execute(select(QUARANTINE.c.row_key).where(of_the_sync).limit(1)).first() is None:
             return
-        for call, keys in self._keys_by_call([Outcome.DELIVERED]):
+        for call, keys in self._delivered_by_call():
             connection.execute(
                 delete(QUARANTINE)
                 .where(of_the_sync, QUARANTINE.c.row_key.in_(keys))
@@ -129,9 +107,8 @@ class Mark:
                 seen = (self.at, self.at, 1, self.attempt_id)
                 yield self.sync, key, call, outcome.value, code, status, request_id, *seen
 
-    def _keys_by_call(self, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, list[str]]]:
-        wanted = tuple(outcomes)
-        found = sorted((result.call, result.key) for result in self.results if result.outcome in wanted)
+    def _delivered_by_call(self) -> Iterator[tuple[str, list[str]]]:
+        found = sorted((result.call, result.key) for result in self.results if result.outcome is Outcome.DELIVERED)
         for call, pairs in groupby(found, key=lambda pair: pair[0]):
             keys = [key for _, key in pairs]
             for start in range(0, len(keys), KEYS_PER_STATEMENT):
@@ -139,16 +116,19 @@ class Mark:
 
 
 def settled(results: Iterable[Marked]) -> list[Marked]:
-    """Return one result per key and call, in key order: the delivery where there is one, else the last.
+    """Return one result per key and call, in key order: the last delivery where there is one, else the last.
 
+    A delivery followed by another version of the call that was not confirmed loses its fingerprint.
     Raises ConfigurationError for a result the ledger cannot hold.
     """
     latest: dict[tuple[str, str], Marked] = {}
     for result in results:
         place = (result.key, result.call)
         before = latest.get(place)
-        if before is None or before.outcome is not Outcome.DELIVERED:
+        if before is None or before.outcome is not Outcome.DELIVERED or result.outcome is Outcome.DELIVERED:
             latest[place] = result
+        elif before.fingerprint != result.fingerprint:
+            latest[place] = before._replace(fingerprint=None)
     return [_checked(latest[place]) for place in sorted(latest)]
 
 

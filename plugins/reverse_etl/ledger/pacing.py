@@ -71,9 +71,7 @@ class LeasedSlots:
 
     async def _leased(self) -> list[float]:
         """Return the slots of a new lease, the first one last."""
-        lease: Lease = await asyncio.to_thread(
-            self._budgets.lease, *self._budget, self._per_lease, self._per_second
-        )
+        lease: Lease = await asyncio.to_thread(self._budgets.lease, *self._budget, self._per_lease, self._per_second)
         begin = self._clock() + lease.wait
         return [begin + number * lease.interval for number in reversed(range(lease.slots))]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select
@@ -29,18 +30,34 @@ class Quarantine:
         self, sync: str, *, code: str | None = None, since: datetime | None = None, page: int = PAGE
     ) -> Iterator[QuarantinedCall]:
         """Yield the calls of a sync in key order, `page` at a time; what changes meanwhile may or may not be seen."""
-        columns = [column for column in QUARANTINE.columns if column.name != "attempt_id"]
-        query = (
-            select(*columns, func.coalesce(RUNS.c.dag_id, ""), func.coalesce(RUNS.c.run_id, ""))
-            .select_from(QUARANTINE.outerjoin(RUNS, RUNS.c.id == QUARANTINE.c.attempt_id))
-            .where(*_matching(sync, code, since))
-            .order_by(QUARANTINE.c.row_key, QUARANTINE.c.call_kind)
-            .limit(page)
-        )
+        query = _calls(_matching(sync, code, since)).limit(page)
         rows = self._page(query)
         while rows:
             yield from map(_quarantined, rows)
             rows = self._page(query.where(_after(rows[-1]))) if len(rows) == page else ()
+
+    def show(self, sync: str, key: str) -> list[QuarantinedCall]:
+        """Return all calls of the row with that hashed key."""
+        rows = self._page(_calls([*_matching(sync, None, None), QUARANTINE.c.row_key == key]))
+        return list(map(_quarantined, rows))
+
+    def by_day(
+        self, sync: str, *, code: str | None = None, since: datetime | None = None
+    ) -> Mapping[tuple[date | None, int | None], set[str]]:
+        """Return hashed keys by day and window of the run that last refused a call of theirs.
+
+        A key whose calls were refused by different runs is there for each. Both are None for runs the ledger forgot.
+        """
+        query = (
+            select(RUNS.c.run_day, RUNS.c.window_days, QUARANTINE.c.row_key)
+            .select_from(_WITH_RUN)
+            .where(*_matching(sync, code, since))
+            .distinct()
+        )
+        found: defaultdict[tuple[date | None, int | None], set[str]] = defaultdict(set)
+        for day, window_days, key in self._page(query):
+            found[day, window_days].add(key)
+        return dict(found)
 
     def counts(self, sync: str | None = None, *, since: datetime | None = None) -> dict[tuple[str, Outcome, str], int]:
         """Return how many calls there are by sync, outcome and reason code, the most frequent first."""
@@ -77,6 +94,20 @@ class Quarantine:
         )
 
 
+_WITH_RUN = QUARANTINE.outerjoin(RUNS, RUNS.c.id == QUARANTINE.c.attempt_id)
+
+
+def _calls(conditions: Sequence[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
+    columns = [column for column in QUARANTINE.columns if column.name != "attempt_id"]
+    names = (func.coalesce(RUNS.c.dag_id, ""), func.coalesce(RUNS.c.run_id, ""))
+    return (
+        select(*columns, *names, RUNS.c.run_day, RUNS.c.window_days)
+        .select_from(_WITH_RUN)
+        .where(*conditions)
+        .order_by(QUARANTINE.c.row_key, QUARANTINE.c.call_kind)
+    )
+
+
 def _matching(sync: str | None, code: str | None, since: datetime | None) -> list[ColumnElement[bool]]:
     conditions = []
     if sync is not None:
@@ -95,7 +126,8 @@ def _after(last: Row[*tuple[Any, ...]]) -> ColumnElement[bool]:
 
 
 def _quarantined(row: Row[*tuple[Any, ...]]) -> QuarantinedCall:
-    sync, key, call, outcome, code, status, request_id, first_seen, last_seen, tries, dag_id, run_id = row
+    sync, key, call, outcome, code, status, request_id, first_seen, last_seen, tries, *run = row
+    dag_id, run_id, day, window_days = run
     return QuarantinedCall(
         sync=sync,
         key=key,
@@ -109,4 +141,6 @@ def _quarantined(row: Row[*tuple[Any, ...]]) -> QuarantinedCall:
         tries=tries,
         dag_id=dag_id,
         run_id=run_id,
+        day=day,
+        window_days=window_days,
     )

@@ -29,13 +29,18 @@ WHOLE_ROW = ""
 
 @dataclass(frozen=True, slots=True)
 class RunRef:
-    """One attempt of one run of one sync: `attempt` is the DAG run's clear number, `day` the UTC day it handles."""
+    """One attempt of one run of one sync.
+
+    `attempt` is the DAG run's clear number, `day` the UTC day it handles, `window_days` how many days of source rows,
+    the last of which is `day`, it looks at.
+    """
 
     dag_id: str
     run_id: str
     sync: str
     attempt: int
     day: date
+    window_days: int
 
     def __post_init__(self) -> None:
         check_name("RunRef.dag_id", self.dag_id, LONGEST_RUN_NAME)
@@ -43,6 +48,8 @@ class RunRef:
         check_name("RunRef.sync", self.sync)
         if self.attempt < 0:
             raise ConfigurationError(f"RunRef.attempt is {self.attempt}, expected 0 or more")
+        if self.window_days < 1:
+            raise ConfigurationError(f"RunRef.window_days is {self.window_days}, expected 1 or more")
 
 
 class Marked(NamedTuple):
@@ -65,8 +72,10 @@ class Marked(NamedTuple):
 class RowState(NamedTuple):
     """What the destination holds of one call of one row: only calls delivered at least once have a state.
 
-    `fingerprint` and `delivered_at` belong to the last delivery, `outcome` to the last try. Where that was `failed`,
-    the call may have been applied without our knowing, and the fingerprint proves nothing.
+    `fingerprint` and `delivered_at` belong to the last delivery, `outcome` to the last try, in any attempt of any run
+    whose batch was settled. Where that was `failed`, the call may have been applied without our knowing, and the
+    fingerprint proves nothing. A batch that was never settled, because its task was killed and not tried again, is not
+    in here: what it sent is unknown to the state.
     """
 
     fingerprint: bytes | None
@@ -78,7 +87,8 @@ class RowState(NamedTuple):
 class QuarantinedCall:
     """A call nobody will send again until somebody acts; `tries` counts the attempts of runs that ended here.
 
-    `dag_id` and `run_id` name the last of these runs and are empty when the ledger has forgotten it.
+    `dag_id`, `run_id`, `day` and `window_days` are those of the last of these runs: empty and None when the ledger has
+    forgotten it. The row is found again in the source with that day and window.
     """
 
     sync: str
@@ -93,6 +103,8 @@ class QuarantinedCall:
     tries: int
     dag_id: str
     run_id: str
+    day: date | None
+    window_days: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,11 @@ class Purged:
     outcomes: int = 0
     row_states: int = 0
     quarantine: int = 0
+
+
+def fingerprint_of(stored: str | None) -> bytes | None:
+    """Return a fingerprint from its hexadecimal text."""
+    return None if stored is None else bytes.fromhex(stored)
 
 
 def check_name(what: str, name: str, longest: int = LONGEST_NAME) -> None:

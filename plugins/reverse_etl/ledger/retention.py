@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Table, delete, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, select
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.database import Database
@@ -14,6 +15,9 @@ from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS
 from reverse_etl.ledger.times import MICROSECONDS
 
 KEYS_PER_STATEMENT = 500
+
+KEYS_PER_SCAN = 5_000
+"""SQLite takes 32,766 parameters."""
 
 
 def purge_old(database: Database, clock: Clock, older_than: timedelta, states_older_than: timedelta | None) -> Purged:
@@ -32,29 +36,72 @@ def purge_old(database: Database, clock: Clock, older_than: timedelta, states_ol
     states = 0
     if states_older_than is not None:
         limit = now - states_older_than // timedelta(microseconds=1)
-        states = _delete(database, ROW_STATES, ROW_STATES.c.delivered_at < limit)
+        last = func.coalesce(ROW_STATES.c.delivered_at, ROW_STATES.c.tried_at)
+        states = _delete(database, ROW_STATES, last < limit)
     return Purged(runs=runs, outcomes=outcomes, row_states=states, quarantine=quarantine)
 
 
 def purge_keys(database: Database, keys: Sequence[str]) -> Purged:
-    """Remove every row of the hashed keys from every table."""
-    attempts = database.read("list runs", lambda connection: list(connection.scalars(select(RUNS.c.id))))
-    chunks = [keys[start : start + KEYS_PER_STATEMENT] for start in range(0, len(keys), KEYS_PER_STATEMENT)]
+    """Remove every row of the hashed keys from every table, outcomes first: states are made of them."""
+    if not keys:
+        return Purged()
+    chunks = _chunks(keys, KEYS_PER_STATEMENT)
+    outcomes = sum(_purge_keys_of_outcomes(database, chunk) for chunk in _chunks(keys, KEYS_PER_SCAN))
+    syncs = _distinct(database, ROW_STATES.c.sync)
     return Purged(
-        outcomes=sum(
-            _delete(database, OUTCOMES, OUTCOMES.c.attempt_id == attempt, OUTCOMES.c.row_key.in_(chunk))
-            for attempt in attempts
+        outcomes=outcomes,
+        row_states=sum(
+            _delete(database, ROW_STATES, ROW_STATES.c.sync == sync, ROW_STATES.c.row_key.in_(chunk))
+            for sync in syncs
             for chunk in chunks
         ),
-        row_states=sum(_delete(database, ROW_STATES, ROW_STATES.c.row_key.in_(chunk)) for chunk in chunks),
         quarantine=sum(_delete(database, QUARANTINE, QUARANTINE.c.row_key.in_(chunk)) for chunk in chunks),
     )
 
 
+def _purge_keys_of_outcomes(database: Database, keys: Sequence[str]) -> int:
+    """Find the keys by reading the whole table, which locks nothing, then remove them by its primary key."""
+    columns = (OUTCOMES.c.attempt_id, OUTCOMES.c.batch, OUTCOMES.c.row_key)
+    found: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
+    for attempt, batch, key in database.fetch(
+        "look up rows", select(*columns).where(OUTCOMES.c.row_key.in_(keys)).distinct()
+    ):
+        found[attempt, batch].append(key)
+    return sum(
+        _delete(
+            database,
+            OUTCOMES,
+            OUTCOMES.c.attempt_id == attempt,
+            OUTCOMES.c.batch == batch,
+            OUTCOMES.c.row_key.in_(chunk),
+        )
+        for (attempt, batch), of_batch in found.items()
+        for chunk in _chunks(of_batch, KEYS_PER_STATEMENT)
+    )
+
+
+def _chunks(keys: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def _distinct(database: Database, column: Column[int], *where: ColumnElement[bool]) -> list[int]:
+    """Return the values of a column of a key, each looked up as the one after the last: they are few, the rows many."""
+
+    def values(connection: Connection) -> list[int]:
+        found: list[int] = []
+        query = select(func.min(column)).where(*where)
+        value = connection.scalar(query)
+        while value is not None:
+            found.append(value)
+            value = connection.scalar(query.where(column > value))
+        return found
+
+    return database.read("list what there is", values)
+
+
 def _purge_attempt(database: Database, attempt: int) -> int:
     of_attempt = OUTCOMES.c.attempt_id == attempt
-    query = select(OUTCOMES.c.batch).where(of_attempt).distinct()
-    batches = database.read("list old batches", lambda connection: list(connection.scalars(query)))
+    batches = _distinct(database, OUTCOMES.c.batch, of_attempt)
     return sum(_delete(database, OUTCOMES, of_attempt, OUTCOMES.c.batch == batch) for batch in batches)
 
 

@@ -2,6 +2,7 @@
 
 - Moments are microseconds since 1970-01-01 UTC in a BIGINT. SQLite has no type for them, MySQL's has no time zone and
   drops fractions by default: a number is the same in all three databases and compares as it should.
+- Hashes and fingerprints are 32 hexadecimal characters: bytes have no place in the JSON in which rows are written.
 - No column has a name that is a reserved word somewhere, so that one query runs on all three.
 - `outcomes` and `row_states` grow with the rows, so words are numbers there, explained by `labels`; the tables people
   look into hold the words. For the same reason nothing has a foreign key: millions of inserts would each check one.
@@ -16,7 +17,6 @@ from sqlalchemy import (
     Date,
     Identity,
     Integer,
-    LargeBinary,
     MetaData,
     SmallInteger,
     String,
@@ -28,7 +28,6 @@ from sqlalchemy.types import TypeEngine
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.records import (
-    FINGERPRINT_BYTES,
     LONGEST_CODE,
     LONGEST_NAME,
     LONGEST_REQUEST_ID,
@@ -69,10 +68,6 @@ def _hash() -> TypeEngine[str]:
     return CHAR(32).with_variant(narrow, "mysql", "mariadb")
 
 
-def _bytes(length: int) -> TypeEngine[bytes]:
-    return LargeBinary(length).with_variant(mysql.BINARY(length), "mysql", "mariadb")
-
-
 LABELS = Table(
     "labels",
     METADATA,
@@ -90,6 +85,7 @@ RUNS = Table(
     Column("sync", _text(LONGEST_NAME), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("run_day", Date, nullable=False),
+    Column("window_days", Integer, nullable=False),
     Column("started", BigInteger, nullable=False),
     Column("finished", BigInteger),
     Column("rows_read", BigInteger),
@@ -108,6 +104,7 @@ OUTCOMES = Table(
     Column("status", SmallInteger),
     Column("tries", Integer, nullable=False),
     Column("request_id", _text(LONGEST_REQUEST_ID)),
+    Column("fingerprint", _hash()),
     Column("at", BigInteger, nullable=False),
     Column("outcome", SmallInteger, nullable=False),
     sqlite_with_rowid=False,
@@ -119,8 +116,9 @@ ROW_STATES = Table(
     Column("sync", Integer, primary_key=True, autoincrement=False),
     Column("row_key", _hash(), primary_key=True),
     Column("call_kind", Integer, primary_key=True, autoincrement=False),
-    Column("fingerprint", _bytes(FINGERPRINT_BYTES)),
-    Column("delivered_at", BigInteger, nullable=False),
+    Column("fingerprint", _hash()),
+    Column("delivered_at", BigInteger),
+    Column("tried_at", BigInteger, nullable=False),
     Column("outcome", SmallInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import (
     BaseOperator,
@@ -108,13 +108,18 @@ class RunParams:
             raise ConfigurationError(
                 f"the DAG declares no param {', '.join(missing)}; write DAG(..., params=sync_params())"
             )
-        unknown = sorted(set(context["dag_run"].conf or {}) - set(context["dag"].params))
-        if unknown:
-            raise ConfigurationError(
-                f"the run was given {', '.join(unknown)}, which the DAG does not know; "
-                f"it takes {', '.join(sorted(context['dag'].params))}"
-            )
+        refuse_unknown_params(context)
         return cls(**{name: params[name] for name in cls.__slots__})
+
+
+def refuse_unknown_params(context: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError when the run was given a param the DAG does not declare, such as a misspelt one."""
+    unknown = sorted(set(context["dag_run"].conf or {}) - set(context["dag"].params))
+    if unknown:
+        raise ConfigurationError(
+            f"the run was given {', '.join(unknown)}, which the DAG does not know; "
+            f"it takes {', '.join(sorted(context['dag'].params))}"
+        )
 
 
 def pulled(ti: Any, task_id: str, key: str) -> Any:
@@ -130,16 +135,21 @@ def pulled(ti: Any, task_id: str, key: str) -> Any:
 def staging_folder(sync: Sync, context: Mapping[str, Any]) -> ObjectStoragePath:
     """Return the folder of the run's batches and row results of a sync; a retry finds the same one."""
     dag_run = context["dag_run"]
-    digest = hashlib.blake2b(dag_run.run_id.encode(), digest_size=4).hexdigest()
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", dag_run.run_id)[:80]
-    folder: ObjectStoragePath = _configured_folder("staging") / dag_run.dag_id / f"{readable}-{digest}" / sync.name
+    return run_folder(dag_run.dag_id, dag_run.run_id, sync.name)
+
+
+def run_folder(dag_id: str, run_id: str, sync: str) -> ObjectStoragePath:
+    """Return the staging folder of a run's rows of a sync."""
+    digest = hashlib.blake2b(run_id.encode(), digest_size=4).hexdigest()
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", run_id)[:80]
+    folder: ObjectStoragePath = configured_folder("staging") / dag_id / f"{readable}-{digest}" / sync
     return folder
 
 
 def output_file(sync: Sync, name: str, stamp: str, suffix: str, params: RunParams) -> ObjectStoragePath:
     """Return the path of one of the run's result files; those of dry runs and trials have their own names."""
     mark = "_dry_run" if params.dry_run else "_trial" if params.row_limit else ""
-    path: ObjectStoragePath = _configured_folder("output") / sync.name / f"{name}_{stamp}{mark}.{suffix}"
+    path: ObjectStoragePath = configured_folder("output") / sync.name / f"{name}_{stamp}{mark}.{suffix}"
     return path
 
 
@@ -154,7 +164,8 @@ def hash_key() -> KeyHasher:
     return KeyHasher(secret)
 
 
-def _configured_folder(name: str) -> ObjectStoragePath:
+def configured_folder(name: Literal["staging", "output"]) -> ObjectStoragePath:
+    """Return the folder of that name from Airflow's configuration; raise ConfigurationError when there is none."""
     configured = conf.get("reverse_etl", f"{name}_path", fallback=None)
     if not configured:
         raise ConfigurationError(

@@ -6,20 +6,112 @@ import asyncio
 import gc
 import importlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import ObjectStoragePath
 
+from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError, RowsFailed
 from reverse_etl.operators.base import hash_key
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import RowResult, Totals
+    from reverse_etl.delivery.report import BatchDelivery
     from reverse_etl.errors import DestinationError
     from reverse_etl.operators.ledger import Recording
     from reverse_etl.staging.batches import BatchRef
     from reverse_etl.sync import Sync
+
+
+class Log(Protocol):
+    """What is used of a logger: Airflow's tasks and the command line have different ones."""
+
+    def info(self, event: str, *args: Any) -> None:
+        """Log a line, formatted with %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of a batch: its counts for XCom, its rows by outcome, and what stopped it, if anything did."""
+
+    counts: BatchDelivery
+    totals: Totals
+    stopped: BaseException | None
+
+
+def deliver_batch(
+    sync: Sync,
+    batch: BatchRef,
+    folder: ObjectStoragePath,
+    recording: AbstractContextManager[Recording],
+    *,
+    attempt: int,
+    log: Log,
+    dry_run: bool = False,
+) -> Delivered:
+    """Deliver a batch, writing the result of each row to `folder`; `attempt` is the clear number of the run.
+
+    What stops the batch is returned and not raised, unless the ledger cannot be opened or the results not be written.
+    """
+    from reverse_etl.delivery.progress import Progress
+    from reverse_etl.delivery.report import BatchDelivery
+    from reverse_etl.delivery.results import writing_results
+
+    target = folder / f"results-{batch.index:05d}.parquet"
+    refusals = Refusals(folder, attempt)
+    with recording as record, writing_results(target) as results:
+        progress = Progress(batch.rows, log.info, record.paces.use)
+
+        def note(result: RowResult) -> None:
+            results.add(result)
+            progress.step()
+
+        delivery = BatchRun(sync, batch, note, record, dry_run=dry_run, stopped=refusals.earlier())
+        stopped = delivery.run()
+        delivery.finish()
+    totals, seconds = delivery.totals, progress.seconds
+    if isinstance(stopped, AccountRefused):
+        refusals.remember(stopped)
+    log.info("batch %s: %s in %.1f s, %.0f rows/s", batch.index, totals, seconds, batch.rows / seconds)
+    if record.resumed:
+        log.info("%s calls were not sent again: an earlier try had settled them", record.resumed)
+    if record.resent:
+        log.info("%s calls were sent again, because somebody cleared the task", record.resent)
+    counts = BatchDelivery(
+        batch.index,
+        str(target),
+        totals.as_dict(),
+        seconds,
+        _reason(stopped),
+        resumed_calls=record.resumed,
+        resent_calls=record.resent,
+    )
+    return Delivered(counts, totals, stopped)
+
+
+def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterator[RowResult]:
+    """Yield the rows of a batch whose task ended without a word: `delivered` where the ledger knows it."""
+    silent = DestinationUnavailable("the deliver task ended without telling what became of its rows")
+    results: list[RowResult] = []
+    delivery = BatchRun(sync, batch, results.append, record, stopped=silent)
+    delivery.run()
+    delivery.finish()
+    for result in results:
+        yield replace(result, code="no_result") if result.code == "not_sent" else result
+
+
+def try_failed_again(ti: Any, totals: Totals) -> None:
+    """Raise RowsFailed while Airflow has a try left; after the last one the report judges the rows that failed."""
+    from reverse_etl.delivery.outcomes import Outcome
+
+    failed = totals.outcomes[Outcome.FAILED]
+    if failed and ti.try_number <= ti.max_tries:
+        raise RowsFailed(
+            f"{failed} of {totals.rows} rows failed ({totals.top_reasons()}); another try sends only what is missing"
+        )
 
 
 class BatchRun:
@@ -75,6 +167,35 @@ class BatchRun:
     async def _deliver(self) -> None:
         async with _hook(self._sync).destination(self._sync, self._record.paces) as destination:
             await self._engine.deliver(self._rows, destination)
+
+
+class Refusals:
+    """Remembers in the run's folder that the platform refused the account, so that later batches send nothing.
+
+    A human who has mended the connection clears the tasks, which raises the run's clear number: then it is forgotten.
+    """
+
+    def __init__(self, folder: ObjectStoragePath, clear_number: int) -> None:
+        self._marker = folder / f"account-refused-{clear_number}.json"
+
+    def earlier(self) -> AccountRefused | None:
+        """Return the refusal another batch of the run met, if one did."""
+        if not self._marker.exists():
+            return None
+        facts = json.loads(self._marker.read_text())
+        return AccountRefused("an earlier batch of this run was refused; nothing was sent", **facts)
+
+    def remember(self, refusal: AccountRefused) -> None:
+        """Keep the facts of a refusal."""
+        facts = {"status": refusal.status, "code": refusal.code, "request_id": refusal.request_id}
+        self._marker.write_text(json.dumps(facts))
+
+
+def _reason(stopped: BaseException | None) -> str:
+    """Our own errors say nothing personal; of others only the type is told."""
+    if stopped is None:
+        return ""
+    return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
 
 
 @contextmanager

@@ -6,10 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.providers.mysql.hooks.mysql import MySqlHook
-
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, staging_folder
+from reverse_etl.operators.source import source_rows
 from reverse_etl.run_day import RunDay, resolve_day
 
 
@@ -23,19 +22,12 @@ class ExtractOperator(SyncOperator):
     def execute(self, context: Any) -> list[dict[str, Any]]:
         """Extract; raises SourceError, ConfigurationError or StagingError."""
         from reverse_etl.staging.batches import write_batches
-        from reverse_etl.staging.columns import arrow_schema
-        from reverse_etl.staging.kinds import column_kinds
-        from reverse_etl.staging.mysql_errors import source_errors
-        from reverse_etl.staging.source import stream_query
 
         started = time.monotonic()
         params = RunParams.of(context)
         run_day = _run_day(context["dag_run"], params)
         self.log.info("Day %s, window %s to %s (UTC)", run_day.day, run_day.window_start, run_day.window_end)
-        with source_errors("connecting to the database"):
-            connection = MySqlHook(self.sync.source_conn_id).get_conn()
-        with stream_query(connection, self.sync.sql(), run_day.sql_parameters()) as stream:
-            self.sync.check_columns(column_kinds(arrow_schema(stream.columns)))
+        with source_rows(self.sync, run_day) as stream:
             batches = write_batches(
                 stream,
                 staging_folder(self.sync, context),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath, TriggerRule
@@ -20,7 +19,7 @@ from reverse_etl.operators.base import (
     output_file,
     staging_folder,
 )
-from reverse_etl.operators.batch import BatchRun
+from reverse_etl.operators.batch import results_of_silent
 from reverse_etl.operators.ledger import Recording, no_recording, open_ledger, recording, run_ref
 
 if TYPE_CHECKING:
@@ -152,17 +151,8 @@ class ReportOperator(SyncOperator):
                 yield from read_results(ObjectStoragePath(delivery.results))
 
     def _without_result(self, context: Any, batch: BatchRef) -> Iterator[RowResult]:
-        """Yield the rows of a batch whose task ended without a word: `delivered` where the ledger knows it."""
-        from reverse_etl.errors import DestinationUnavailable
-
-        silent = DestinationUnavailable("the deliver task ended without telling what became of its rows")
-        results: list[RowResult] = []
         with self._recording(context, batch.index) as record:
-            delivery = BatchRun(self.sync, batch, results.append, record, stopped=silent)
-            delivery.run()
-            delivery.finish()
-        for result in results:
-            yield replace(result, code="no_result") if result.code == "not_sent" else result
+            yield from results_of_silent(self.sync, batch, record)
 
     def _recording(self, context: Any, batch: int) -> AbstractContextManager[Recording]:
         if RunParams.of(context).dry_run:

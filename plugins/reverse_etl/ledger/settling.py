@@ -1,0 +1,82 @@
+"""Bringing `row_states` up to date from the outcomes of a batch, in short transactions.
+
+Marks touch only neighbouring rows; row states change all over a large table. So that is done once per batch, in the
+order of the table's key, and nobody who waits for a lock meanwhile waits long.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, Dialect, func, select, text
+
+from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.ledger.database import Database
+from reverse_etl.ledger.marking import DELIVERED
+from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, ROW_STATES
+from reverse_etl.ledger.upserts import or_update
+
+TRIED = tuple(
+    OUTCOME_NUMBERS[outcome] for outcome in (Outcome.DELIVERED, Outcome.REJECTED, Outcome.SUPPRESSED, Outcome.FAILED)
+)
+"""Outcomes after which the platform may hold something else, or was asked to."""
+
+CALLS_PER_TRANSACTION = 2_000
+
+
+class Settling:
+    """The prepared statement of one database. Settling is safe to repeat, and in any order of attempts."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        delivered_later = "(excluded.delivered_at >= row_states.delivered_at OR row_states.delivered_at IS NULL)"
+        tried_later = "excluded.tried_at >= row_states.tried_at"
+        latest = "CASE WHEN {later} THEN excluded.{name} ELSE row_states.{name} END"
+        updates = {
+            name: latest.format(later=later, name=name)
+            for name, later in (
+                ("fingerprint", delivered_later),
+                ("delivered_at", delivered_later),
+                ("outcome", tried_later),
+                ("tried_at", tried_later),
+            )
+        }
+        if_delivered = f"CASE WHEN o.outcome = {DELIVERED} THEN o.{{}} END"
+        values = ["o.row_key", "o.call_kind", if_delivered.format("fingerprint"), if_delivered.format("at")]
+        self._statement = text(
+            "INSERT INTO row_states (sync, row_key, call_kind, fingerprint, delivered_at, tried_at, outcome) "  # noqa: S608 - names and numbers of ours
+            f"SELECT :sync, {', '.join(values)}, o.at, o.outcome FROM outcomes o "
+            f"WHERE o.attempt_id = :attempt AND o.batch = :batch AND o.row_key >= :first AND o.row_key < :beyond "
+            f"AND o.outcome IN ({', '.join(map(str, TRIED))}) "
+            f"ORDER BY o.row_key, o.call_kind {or_update(dialect, ROW_STATES, updates)}"
+        )
+
+    def __call__(self, database: Database, sync: int, attempt: int, batch: int) -> None:
+        """Settle the calls of a batch; `sync` is a label."""
+        count = select(func.count()).where(
+            OUTCOMES.c.attempt_id == attempt, OUTCOMES.c.batch == batch, OUTCOMES.c.outcome.in_(TRIED)
+        )
+        [(calls,)] = database.fetch("be asked about a batch", count)
+        for first, beyond in _ranges(-(-calls // CALLS_PER_TRANSACTION)):
+            values = {"sync": sync, "attempt": attempt, "batch": batch, "first": first, "beyond": beyond}
+
+            def write(connection: Connection, values: dict[str, object] = values) -> None:
+                connection.execute(self._statement, values)
+
+            begin = time.monotonic()
+            database.write("bring row states up to date", write)
+            if database.kind == "sqlite" and beyond != BEYOND_ALL:
+                # Who waits for SQLite's one lock only looks now and then: leave it free half of the time.
+                time.sleep(time.monotonic() - begin)
+
+
+BEYOND_ALL = "g"
+"""Greater than any hexadecimal text."""
+
+
+def _ranges(number: int) -> Iterator[tuple[str, str]]:
+    """Yield ranges of hashed keys that hold about as many each, in order: the first key and the one beyond the last."""
+    borders = ["", *(f"{2**32 * part // number:08x}" for part in range(1, number)), BEYOND_ALL]
+    if number:
+        yield from itertools.pairwise(borders)

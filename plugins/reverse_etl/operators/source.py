@@ -1,0 +1,32 @@
+"""The running query of a sync for one day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.providers.mysql.hooks.mysql import MySqlHook
+
+if TYPE_CHECKING:
+    from reverse_etl.run_day import RunDay
+    from reverse_etl.staging.source import QueryStream
+    from reverse_etl.sync import Sync
+
+
+@contextmanager
+def source_rows(sync: Sync, run_day: RunDay) -> Iterator[QueryStream]:
+    """Run the sync's query for a day and its window, and check the columns of its result against the mapping.
+
+    Raises SourceError, or ConfigurationError when the result does not fit the sync.
+    """
+    from reverse_etl.staging.columns import arrow_schema
+    from reverse_etl.staging.kinds import column_kinds
+    from reverse_etl.staging.mysql_errors import source_errors
+    from reverse_etl.staging.source import stream_query
+
+    with source_errors("connecting to the database"):
+        connection = MySqlHook(sync.source_conn_id).get_conn()
+    with stream_query(connection, sync.sql(), run_day.sql_parameters()) as stream:
+        sync.check_columns(column_kinds(arrow_schema(stream.columns)))
+        yield stream
