@@ -1,0 +1,107 @@
+"""What may be written after `reverse-etl`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
+
+from reverse_etl.cli.screen import Screen
+
+Command = Callable[[Screen], int]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors of use as one line, like every other error of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"reverse-etl: {message}; see {self.prog} --help\n")
+
+
+def parsed(arguments: Sequence[str]) -> Command:
+    """Return the command with its options; exits with 2 when they are wrong, with 0 after --help."""
+    options = _parser().parse_args(arguments)
+    return partial(_carry_out, options)
+
+
+def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
+    # Imported only now: Airflow takes two seconds, and --help needs none of it.
+    from reverse_etl.cli import purge, quarantine
+
+    commands: dict[str, Callable[[argparse.Namespace, Screen], int]] = {
+        "list": quarantine.list_counts,
+        "show": quarantine.show,
+        "replay": quarantine.replay,
+        "discard": quarantine.discard,
+        "purge": purge.purge,
+    }
+    return commands[options.command](options, screen)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="reverse-etl", description="Look after the ledger: rows that were refused, and forgetting.")
+    groups = parser.add_subparsers(required=True, metavar="{quarantine,purge}")
+    _add_quarantine(groups.add_parser("quarantine", help="rows that were refused: look at them, send them again"))
+    _add_purge(groups.add_parser("purge", help="forget what is old, or everything about a person"))
+    return parser
+
+
+def _add_quarantine(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{list,show,replay,discard}")
+
+    listing = commands.add_parser("list", help="count the calls in quarantine by sync, outcome and reason")
+    listing.add_argument("--sync", help="only those of this sync")
+    _add_filters(listing)
+    listing.add_argument("--json", action="store_true", help="as JSON")
+
+    show = commands.add_parser("show", help="list the calls of a sync")
+    show.add_argument("sync", metavar="SYNC")
+    show.add_argument("key", metavar="KEY", nargs="?", help="the hashed key of one row, as results show it")
+    show.add_argument("--key-values", nargs="+", metavar="VALUE", help="the values of the row's key instead")
+    _add_filters(show)
+    show.add_argument("--limit", type=_count, default=50, help="calls to list at most (default: 50)")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    _add_dags_folder(show)
+
+    replay = commands.add_parser("replay", help="read the rows again and send them")
+    replay.add_argument("sync", metavar="SYNC")
+    _add_filters(replay)
+    replay.add_argument("--dry-run", action="store_true", help="count only, read and send nothing")
+    replay.add_argument("--batch-rows", type=_count, default=50_000, help="rows of one batch (default: 50000)")
+    _add_dags_folder(replay)
+
+    discard = commands.add_parser("discard", help="forget calls without sending them")
+    discard.add_argument("sync", metavar="SYNC")
+    _add_filters(discard)
+    discard.add_argument("--key", nargs="+", metavar="HASH", help="only rows with these hashed keys")
+    discard.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_purge(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="purge")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--older-than", type=_count, metavar="DAYS", help="outcomes, quarantined calls, staged rows")
+    what.add_argument("--person", action="store_true", help="everything about one person")
+    parser.add_argument("--states-older-than", type=_count, metavar="DAYS", help="also what was last delivered")
+    parser.add_argument("--email", action="append", default=[], help="an e-mail of the person; - reads them from stdin")
+    parser.add_argument("--user-id", action="append", default=[], help="a user id of the person; - reads from stdin")
+    parser.add_argument("--sync", action="append", default=[], help="the sync of the next --key-values")
+    parser.add_argument("--key-values", action="append", nargs="+", default=[], metavar="VALUE", help="a row's key")
+    _add_dags_folder(parser)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", metavar="CODE", help="only calls with this reason code")
+    parser.add_argument("--since", metavar="DAY", help="only calls seen in quarantine on this UTC day or later")
+
+
+def _add_dags_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dags-folder", metavar="PATH", help="where the DAG files are, if not in Airflow's folder")
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number

@@ -1,0 +1,254 @@
+"""Forgetting: what is old, or everything about a person, in the ledger, the staged rows and the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from airflow.sdk import ObjectStoragePath
+
+from reverse_etl.errors import ConfigurationError, StagingError
+from reverse_etl.operators.base import configured_folder, hash_key
+from reverse_etl.operators.ledger import open_ledger
+
+if TYPE_CHECKING:
+    from reverse_etl.ledger.records import Purged
+    from reverse_etl.operators.syncs import Syncs
+    from reverse_etl.staging.people import Person, RowsAbout
+    from reverse_etl.sync import Sync
+
+LEFT_BEHIND = timedelta(days=1)
+"""Age from which a file nobody finished writing is taken for that of a killed task."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedOld:
+    """What was removed for its age: rows of the ledger, and staging folders of whole runs."""
+
+    ledger: Purged
+    run_folders: int
+
+
+@dataclass(slots=True)
+class PurgedPerson:
+    """What was removed about a person, in rows; `unknown_syncs` had staged rows or exports, but no DAG has them."""
+
+    rows_known: int = 0
+    staged_rows: int = 0
+    exported_rows: int = 0
+    results: int = 0
+    files: int = 0
+    unfinished_files: int = 0
+    unknown_syncs: set[str] = field(default_factory=set)
+    ledger: Purged | None = None
+
+
+def purge_old(older_than: timedelta, states_older_than: timedelta | None = None) -> PurgedOld:
+    """Remove runs begun longer ago from the ledger, and their staged rows.
+
+    A run's staging folder goes when every file in it is older. Results in the output folder stay: they are the user's.
+    `states_older_than` also removes what was last delivered; a row without a state counts as never delivered. Raises
+    ConfigurationError for an age below one day, LedgerUnavailable and StagingError.
+    """
+    for name, age in (("older than", older_than), ("states older than", states_older_than)):
+        if age is not None and age < timedelta(days=1):
+            raise ConfigurationError(f"{name} is {age.days} days, expected 1 or more")
+    with open_ledger() as ledger:
+        purged = ledger.purge(older_than, states_older_than=states_older_than)
+    limit = datetime.now(UTC) - older_than
+    staging = configured_folder("staging")
+    try:
+        old = [folder for folder, files in _run_folders(staging).items() if _all_older(staging, files, limit)]
+        for folder in old:
+            staging.fs.rm((staging / folder).path, recursive=True)
+    except OSError as error:
+        raise StagingError(
+            f"old folders cannot be removed from {staging} ({error.strerror or type(error).__name__}); "
+            "check who may write there, then purge again"
+        ) from None
+    return PurgedOld(purged, len(old))
+
+
+def known_keys(keys: Iterable[tuple[str, Sequence[str]]], syncs: Syncs) -> dict[str, frozenset[str]]:
+    """Return the hashed keys by sync of rows given as (sync, key values).
+
+    Raises ConfigurationError for an unknown sync and for more or fewer values than its key has columns.
+    """
+    found: dict[str, set[str]] = {}
+    hasher = hash_key()
+    for name, values in keys:
+        sync = syncs.one(name)
+        if len(values) != len(sync.key):
+            raise ConfigurationError(
+                f"{len(values)} key values were given for the sync {name}, expected {len(sync.key)}: "
+                f"{', '.join(sync.key)}"
+            )
+        found.setdefault(name, set()).add(hasher(values))
+    return {name: frozenset(hashes) for name, hashes in found.items()}
+
+
+def purge_person(
+    syncs: Syncs,
+    *,
+    emails: Iterable[str] = (),
+    user_ids: Iterable[str] = (),
+    keys: Mapping[str, frozenset[str]] | None = None,
+) -> PurgedPerson:
+    """Remove every row about a person from staged files, exports, results and the ledger.
+
+    Rows are found by e-mail or user id in the columns the sync's destination takes for them, and by hashed key (`keys`,
+    by sync). The files that name the person go last: after a failure the same command finds everything again. Raises
+    StagingError and LedgerUnavailable.
+    """
+    from reverse_etl.staging.people import Person, same_email
+
+    person = Person(frozenset(map(same_email, emails)), frozenset(user_ids), keys or {})
+    files = _Files(syncs, person)
+    purged = PurgedPerson(unknown_syncs=files.unknown)
+    hashes = files.find()
+    hashed = sorted(frozenset().union(*hashes.values()))
+    purged.rows_known = len(hashed)
+    with open_ledger() as ledger:
+        purged.ledger = ledger.purge_person(hashed)
+    files.drop(hashes, purged)
+    return purged
+
+
+class _Files:
+    """The files that may hold rows about a person, by kind, each with the name of its sync."""
+
+    def __init__(self, syncs: Syncs, person: Person) -> None:
+        self._syncs = syncs
+        self._person = person
+        self._staging, self._output = configured_folder("staging"), configured_folder("output")
+        self._batches: list[tuple[ObjectStoragePath, str]] = []
+        self._exports: list[tuple[ObjectStoragePath, str]] = []
+        self._results: list[tuple[ObjectStoragePath, str]] = []
+        self._unfinished: list[ObjectStoragePath] = []
+        self._sort()
+        self.unknown = {name for _, name in self._batches + self._exports if name not in syncs.found}
+
+    def _sort(self) -> None:
+        for relative in _relative_files(self._staging):
+            if len(relative.parts) > 3:
+                self._put(self._staging / str(relative), relative.name, relative.parts[2])
+        for relative in _relative_files(self._output):
+            if len(relative.parts) == 2:
+                self._put(self._output / str(relative), relative.name, relative.parts[0])
+
+    def _put(self, path: ObjectStoragePath, name: str, sync: str) -> None:
+        kinds = (
+            ("batch-*.parquet", self._batches),
+            ("query_results_*.csv", self._exports),
+            ("results*.parquet", self._results),
+            ("integration_results_*", self._results),
+        )
+        if fnmatch(name, ".*.partial"):
+            self._unfinished.append(path)
+        for pattern, files in kinds:
+            if fnmatch(name, pattern):
+                files.append((path, sync))
+
+    def find(self) -> dict[str, frozenset[str]]:
+        """Return the hashed keys of the person's rows by sync, keeping to the files that have any.
+
+        A row with a key that is the person's anywhere is theirs everywhere: their e-mail may have been another then.
+        """
+        hashes = {name: set(keys) for name, keys in self._person.keys.items()}
+        for files, rows_in in self._searched():
+            for path, sync in files:
+                for about in self._about(sync):
+                    hashes.setdefault(sync, set()).update(*rows_in(path, about))
+        found = {name: frozenset(keys) for name, keys in hashes.items()}
+        self._person = replace(self._person, keys=found)
+        for files, rows_in in self._searched():
+            files[:] = [
+                (path, sync) for path, sync in files if any(rows_in(path, about) for about in self._about(sync))
+            ]
+        return found
+
+    def _searched(self) -> list[tuple[list[tuple[ObjectStoragePath, str]], Callable[..., list[frozenset[str]]]]]:
+        from reverse_etl.staging.forgetting import rows_in_batch, rows_in_csv
+
+        return [(self._batches, rows_in_batch), (self._exports, rows_in_csv)]
+
+    def drop(self, hashes: Mapping[str, frozenset[str]], purged: PurgedPerson) -> None:
+        """Write the files that hold the person anew, the results first."""
+        from reverse_etl.staging.forgetting import drop_from_batch, drop_from_csv
+
+        for path, sync in self._results:
+            removed = _drop_results(path, hashes.get(sync, frozenset()))
+            purged.results += removed
+            purged.files += bool(removed)
+        for path, sync in self._exports:
+            purged.exported_rows += sum(drop_from_csv(path, about) for about in self._about(sync))
+            purged.files += 1
+        for path, sync in self._batches:
+            purged.staged_rows += sum(drop_from_batch(path, about) for about in self._about(sync))
+            purged.files += 1
+        purged.unfinished_files = self._drop_unfinished()
+
+    def _drop_unfinished(self) -> int:
+        limit = datetime.now(UTC) - LEFT_BEHIND
+        old = [path for path in self._unfinished if path.fs.exists(path.path) and _modified(path) < limit]
+        for path in old:
+            path.fs.rm_file(path.path)
+        return len(old)
+
+    def _about(self, name: str) -> list[RowsAbout]:
+        """Return what finds the person's rows of a sync: several when DAGs disagree about it."""
+        from reverse_etl.staging.people import RowsAbout
+
+        syncs: Sequence[Sync] = self._syncs.found.get(name, [])
+        hasher = hash_key()
+        if not syncs:
+            return [RowsAbout(self._person, hasher, sync=name)]
+        return [
+            RowsAbout(
+                self._person,
+                hasher,
+                sync=name,
+                key=sync.key,
+                email=getattr(sync.destination, "email", None),
+                user_id=getattr(sync.destination, "user_id", None),
+            )
+            for sync in syncs
+        ]
+
+
+def _drop_results(path: ObjectStoragePath, hashes: frozenset[str]) -> int:
+    from reverse_etl.staging.forgetting import drop_from_json, drop_from_results, records_in_json, rows_in_results
+
+    if not hashes:
+        return 0
+    if path.suffix == ".json":
+        return drop_from_json(path, hashes) if records_in_json(path, hashes) else 0
+    return drop_from_results(path, hashes) if rows_in_results(path, hashes) else 0
+
+
+def _relative_files(folder: ObjectStoragePath) -> Iterator[PurePosixPath]:
+    root = folder.path.rstrip("/")
+    for path in sorted(folder.fs.find(root)):
+        yield PurePosixPath(path.removeprefix(root).lstrip("/"))
+
+
+def _run_folders(staging: ObjectStoragePath) -> dict[str, list[PurePosixPath]]:
+    """Return the files of every run, by the run's folder."""
+    folders: dict[str, list[PurePosixPath]] = {}
+    for path in _relative_files(staging):
+        if len(path.parts) > 2:
+            folders.setdefault("/".join(path.parts[:2]), []).append(path)
+    return folders
+
+
+def _all_older(staging: ObjectStoragePath, files: Iterable[PurePosixPath], limit: datetime) -> bool:
+    return all(_modified(staging / str(path)) < limit for path in files)
+
+
+def _modified(path: ObjectStoragePath) -> datetime:
+    moment: datetime = path.fs.modified(path.path)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,163 @@
+"""The commands of docs/quarantine.md, run as they stand over a run of the example sync with a refused row."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.database import PrivateServer
+from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.ledger.records import QuarantinedCall
+from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
+from tests.conftest import ROOT
+from tests.database import run as run_sql
+from tests.docs.conftest import BAD_DAY, SIGNUPS, Bash, RestApi
+from tests.docs.pages import block, output_of, read
+from tests.operators.conftest import Finished, register
+
+pytestmark = pytest.mark.integration
+
+Run = Callable[[str], str]
+Quarantine = Callable[[], list[QuarantinedCall]]
+
+
+@pytest.fixture
+def database(server: PrivateServer) -> Iterator[dict[str, object]]:
+    """A database of its own with the trials: other tests of this folder share theirs."""
+    name = f"trials_{uuid.uuid4().hex[:16]}"
+
+    def administrator() -> Any:
+        return server.connect("mysql")
+
+    run_sql(
+        administrator,
+        f"CREATE DATABASE {name} CHARACTER SET utf8mb4",
+        f"CREATE USER {name}@'127.0.0.1' IDENTIFIED BY 'a password'",
+        f"GRANT ALL ON {name}.* TO {name}@'127.0.0.1'",
+    )
+    with closing(server.connect(name)) as connection, connection.cursor() as cursor:
+        cursor.execute((SIGNUPS / "schema.sql").read_text(encoding="utf-8"))
+        while cursor.nextset() is not None:
+            pass
+    yield server.airflow_connection() | {"login": name, "password": "a password", "schema": name}
+    run_sql(administrator, f"DROP DATABASE {name}", f"DROP USER {name}@'127.0.0.1'")
+
+
+@pytest.fixture
+def bad_day(
+    metadata: None,
+    database: dict[str, object],
+    platform: SandboxServer,
+    server: PrivateServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[str], None]:
+    """A run of the example for the day with a malformed e-mail; a function that changes the source."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    connection = {"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}
+    monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(database))
+    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__STAGING_PATH", f"file://{tmp_path}/staging")
+    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__OUTPUT_PATH", f"file://{tmp_path}/output")
+    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__LEDGER_PATH", f"{tmp_path}/ledger.db")
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(SIGNUPS))
+    dag = DagBag(str(SIGNUPS)).dags["trial_signups"]
+    register(dag)
+    finished = Finished(dag.test(run_conf={"date": BAD_DAY}), tmp_path / "output")
+    assert finished.counts == {"read": 2, "delivered": 1, "invalid": 1}
+
+    def change(statement: str) -> None:
+        run_sql(lambda: server.connect(str(database["schema"])), statement)
+
+    return change
+
+
+@pytest.fixture
+def command(bash: Bash, bad_day: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs a block; `reverse-etl` is on the path as an installation would put it there."""
+    script = tmp_path / "bin" / "reverse-etl"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m reverse_etl "$@"\n')
+    script.chmod(0o755)
+
+    def run(script_text: str) -> str:
+        return bash(f'PATH="{script.parent}:$PATH"\n{script_text}')
+
+    return run
+
+
+@pytest.fixture
+def quarantine(tmp_path: Path) -> Quarantine:
+    def listed() -> list[QuarantinedCall]:
+        with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+            return list(ledger.quarantine.calls("trial_signups"))
+
+    return listed
+
+
+def test_the_list_is_the_one_shown(command: Run) -> None:
+    assert command(block("quarantine-list")) == output_of("quarantine-list")
+
+
+def test_each_way_to_show_finds_the_row(command: Run, quarantine: Quarantine) -> None:
+    [call] = quarantine()
+    assert command(block("quarantine-show")).count(call.key) == 3
+
+
+def test_a_corrected_row_is_sent_again(
+    command: Run, bad_day: Callable[[str], None], quarantine: Quarantine, platform: SandboxServer
+) -> None:
+    bad_day("UPDATE trials SET email = 'otto@example.com' WHERE id = 5")
+    written = command(block("quarantine-replay"))
+    assert "Dry run: nothing was read or sent." in written
+    assert written.endswith("0 calls of the sync are in quarantine.\n")
+    assert quarantine() == []
+    assert "otto@example.com" in {user.get("email") for user in platform.users()}
+
+
+def test_the_dag_is_triggered_with_the_params_of_the_page(bash: Bash, rest: RestApi) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(str(ROOT / "dags/replay_quarantine.py")).dags["replay_quarantine"]
+    register(dag)
+    bash(block("quarantine-trigger"))
+    runs = rest.call("GET", "/api/v2/dags/replay_quarantine/dagRuns").json()["dag_runs"]
+    assert [run["conf"] for run in runs] == [{"sync": "trial_signups", "dry_run": True}]
+    named = [name for name in dag.params if f"`{name}`" in read("docs/quarantine.md")]
+    assert named == list(dag.params)
+
+
+def test_calls_are_discarded(command: Run, quarantine: Quarantine) -> None:
+    command(block("quarantine-discard"))
+    assert quarantine() == []
+
+
+def test_what_is_young_is_not_purged(command: Run, quarantine: Quarantine, tmp_path: Path) -> None:
+    before = quarantine()
+    command(block("purge-old"))
+    assert quarantine() == before
+    assert list((tmp_path / "staging").rglob("batch-*.parquet"))
+
+
+def test_the_days_of_the_maintenance_dag_are_those_of_the_page(metadata: None) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(str(ROOT / "dags/ledger_maintenance.py")).dags["ledger_maintenance"]
+    days = dag.params["older_than_days"]
+    assert f"`ledger_maintenance` does this every day, with {days} days" in read("docs/quarantine.md")
+
+
+def test_a_person_is_forgotten(command: Run, quarantine: Quarantine, tmp_path: Path) -> None:
+    (tmp_path / "identifiers.txt").write_text("LENA.Vogel@example.org\n")
+    command(f'cd "{tmp_path}"\n{block("purge-person")}')
+    assert quarantine() == []
+    [export] = (tmp_path / "output").rglob("query_results_*.csv")
+    assert len(export.read_text().splitlines()) == 1
