@@ -22,11 +22,12 @@ SECONDS_BETWEEN_SAMPLES = 0.05
 
 @dataclass(frozen=True)
 class Contender:
-    """Its line in the table, and the module with the further arguments that it is run by."""
+    """Its line in the table, the module with the further arguments it is run by, and its processes."""
 
     name: str
     command: tuple[str, ...]
     rows: int
+    processes: int = 1
 
 
 def measure(contender: Contender, job: Job, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ HASH_KEY = "hash-key-of-the-benchmarks"
 class Job:
     """`url` is the sandbox's; `folder` is for the files of this job; `database` is the private server's folder.
 
-    `limited` says whether the client keeps the published limits.
+    `limited` says whether the client keeps the published limits, `processes` how many batches are delivered at once.
     """
 
     url: str
@@ -32,6 +32,7 @@ class Job:
     rows: int
     in_flight: int = 100
     limited: bool = True
+    processes: int = 1
 
     @classmethod
     def given(cls) -> Job:
@@ -49,10 +50,14 @@ class Job:
         """Tell what was measured."""
         (Path(self.folder) / "result.json").write_text(json.dumps(facts), encoding="utf-8")
 
+    def server(self) -> PrivateServer:
+        """Return the database server, which runs already."""
+        return PrivateServer(Path(self.database))
+
     @contextmanager
     def source(self) -> Iterator[Connection]:
         """Open a connection to the running database as the user who may only read."""
-        with PrivateServer(Path(self.database)) as server:
+        with self.server() as server:
             connection = server.connect_source()
             try:
                 yield connection

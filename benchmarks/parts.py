@@ -61,7 +61,7 @@ class Workshop:
         """Empty the sandbox and run the contender against it."""
         sandbox.reset(url)
         folder = self._folder / f"job-{next(self._numbers):03d}"
-        job = Job(url, str(self._server.folder), str(folder), contender.rows, in_flight, limited)
+        job = Job(url, str(self._server.folder), str(folder), contender.rows, in_flight, limited, contender.processes)
         environ = environment(self._folder / "airflow", url, self._server, in_flight)
         result = measure(contender, job, environ)
         print(f"  {contender.name}: {result['rows_per_second']:,.1f} rows/s", file=sys.stderr, flush=True)

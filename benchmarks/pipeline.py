@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from benchmarks.job import API_KEY, HASH_KEY, Job
 from benchmarks.sync import SYNC
@@ -61,7 +62,19 @@ def deliver(batch: BatchRef, folder: StagingPath, open_destination: Opener, step
             results.add(result)
             step()
 
-        return asyncio.run(_deliver(folder / f"batch-{batch.index:05d}.parquet", open_destination, note))
+        with short_collections():
+            return asyncio.run(_deliver(folder / f"batch-{batch.index:05d}.parquet", open_destination, note))
+
+
+@contextmanager
+def short_collections() -> Iterator[None]:
+    """Keep what is loaded out of garbage collection, as the deliver task does."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 async def _deliver(path: StagingPath, open_destination: Opener, note: Callable[[RowResult], None]) -> Totals:
