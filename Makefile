@@ -9,10 +9,10 @@ PORT ?= 8080
 PYTHON_BIN := .venv/bin/python
 export PYTHON
 
-.PHONY: help run up airflow down test check integration format bench screenshots lock clean
+.PHONY: help run up airflow reverse-etl down test check integration test-reliability format bench screenshots lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-20s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-20s %s\n", $$1, $$2 }'
 
 run: ## Run the job for one day and show the result (DATE=2026-01-13)
 	@devstack/bootstrap.sh --date '$(DATE)'
@@ -26,10 +26,14 @@ airflow: ## Run Airflow's command line on the Airflow of make up (ARGS='dags lis
 	@devstack/bootstrap.sh
 	@$(PYTHON_BIN) -m devstack.airflow_command $(ARGS)
 
+reverse-etl: ## Look after refused rows of make up or make run (ARGS='quarantine list')
+	@devstack/bootstrap.sh
+	@$(PYTHON_BIN) -m devstack.reverse_etl_command $(ARGS)
+
 down: ## Stop what make up started
 	@if [[ -x $(PYTHON_BIN) ]]; then $(PYTHON_BIN) -m devstack.down; else echo "Nothing of this folder is running."; fi
 
-test: check integration ## Run check and the integration tests
+test: check integration test-reliability ## Run check, the integration tests and test-reliability
 
 check: ## Lint, formatting, types and the fast tests; under a minute
 	@devstack/bootstrap.sh --dev
@@ -40,7 +44,19 @@ check: ## Lint, formatting, types and the fast tests; under a minute
 
 integration:
 	@devstack/bootstrap.sh --dev
-	@$(PYTHON_BIN) -m pytest -q -m integration
+	@$(PYTHON_BIN) -m pytest -q -m 'integration and not reliability'
+
+test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check what is left; about four minutes
+	@devstack/bootstrap.sh --dev
+	@mkdir -p .local/logs
+	@timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability tests/reliability/test_kills.py \
+		>.local/logs/test-kills.log 2>&1 & \
+	kills=$$! status=0; \
+	timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability --ignore=tests/reliability/test_kills.py \
+		|| status=$$?; \
+	wait $$kills || status=$$?; \
+	cat .local/logs/test-kills.log; \
+	exit $$status
 
 format: ## Format the code and mend what the linter can
 	@devstack/bootstrap.sh --dev

@@ -22,7 +22,7 @@ from tests.docs.pages import (
     read,
 )
 
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 CHECK_NAMES = re.findall(
     r"\bblock\(\"([\w-]+)\"\)",
     "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")),
