@@ -187,7 +187,7 @@ def reason_codes() -> set[str]:
     found: set[str] = set()
     for path in [*PACKAGE.glob("*.py"), *(PACKAGE / "delivery").glob("*.py"), *(PACKAGE / "iterable").glob("*.py")]:
         found |= set(codes_in(path))
-    found |= set(codes_in(PACKAGE / "operators/report.py"))
+    found |= set(codes_in(PACKAGE / "operators/batch.py"))
     return found | {code for _, code in LISTS.values() if code != FORGOTTEN}
 
 
