@@ -159,6 +159,8 @@ def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callabl
 
 
 def _auto(value: object, write_datetime: Callable[[datetime], str]) -> object:
+    if type(value) is str and value.isascii():
+        return value
     match value:
         case bool():
             return value

@@ -28,6 +28,8 @@ class Memory:
         self.marks: list[Mark] = []
         self.fails_after = fails_after
 
+    has_settled = True
+
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         for mark in self.marks:
             if (mark.key, mark.result.call, mark.fingerprint) == (key, call, fingerprint):

@@ -164,7 +164,7 @@ class DeliveryEngine:
     def _settled(self, key: str, rendered: RenderedRow) -> list[CallResult]:
         """Return the results of the row's first calls that an earlier try has settled."""
         results: list[CallResult] = []
-        for call in rendered.calls:
+        for call in rendered.calls if self._journal.has_settled else ():
             result = self._journal.settled(key, call.kind, self._hash_key.fingerprint(call.body))
             if result is None:
                 break
@@ -214,7 +214,7 @@ class DeliveryEngine:
                 verdicts = await self._destination.send(calls)
             except AccountRefused as error:
                 verdicts = [error] * len(calls)
-            results = [result_of(kind, verdict) for verdict in verdicts]
+            results = _results_of(kind, verdicts)
             await self._journal.mark(list(self._marks(pack, verdicts, results)))
             self._breaker.note(kind, verdicts)
             for row, result in zip(pack, results, strict=True):
@@ -253,3 +253,15 @@ class DeliveryEngine:
     def _finish(self, result: RowResult) -> None:
         self.totals.add(result)
         self._on_result(result)
+
+
+def _results_of(kind: str, verdicts: Sequence[Verdict]) -> list[CallResult]:
+    """Return the result of each verdict; most calls of a pack share one, which is made once."""
+    made: dict[int, CallResult] = {}
+    results = []
+    for verdict in verdicts:
+        result = made.get(id(verdict))
+        if result is None:
+            result = made[id(verdict)] = result_of(kind, verdict)
+        results.append(result)
+    return results

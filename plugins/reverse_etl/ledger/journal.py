@@ -34,10 +34,13 @@ class BatchJournal:
         self._problem: Exception | None = None
         self.resumed = 0
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether an earlier try had any final result."""
+        return bool(self._settled)
+
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         """Return the result an earlier try had of the very same call, if that was final."""
-        if not self._settled:
-            return None
         result = self._settled.get((key, call, fingerprint))
         self.resumed += result is not None
         return result
