@@ -50,6 +50,7 @@ class DeliveryEngine:
         self._breaker = Breaker(stopped)
         self._invalid: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
+        self._rows_read = 0
         self._read_ahead = 1
         self._all_read = False
         self._begun = False
@@ -129,12 +130,14 @@ class DeliveryEngine:
     def _admit(self, row: Row) -> None:
         key = key_of(row, self._key)
         hashed = self._hash_key(key)
+        place = self._rows_read
+        self._rows_read += 1
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
             rendered = self._destination.render(row)
         except InvalidRow as problem:
-            self._refuse(hashed, problem.code)
+            self._refuse(hashed, place, problem.code)
             return
         if self._dry_run:
             self._finish(RowResult(hashed, Outcome.PLANNED, "dry_run"))
@@ -146,14 +149,14 @@ class DeliveryEngine:
         if self._breaker.stopped or self._over:
             self._finish(RowResult(hashed, Outcome.FAILED, "not_sent", tuple(results)))
             return
-        admitted = RowInFlight(hashed, rendered, results)
+        admitted = RowInFlight(hashed, place, rendered, results)
         self._under_way[id(admitted)] = admitted
         if self._people.enter(admitted):
             self._queue(admitted)
 
-    def _refuse(self, key: str, code: str) -> None:
+    def _refuse(self, key: str, place: int, code: str) -> None:
         if not self._dry_run:
-            self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None))
+            self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None, place))
         self._finish(RowResult(key, Outcome.INVALID, code))
 
     async def _mark_invalid(self) -> None:
@@ -228,7 +231,7 @@ class DeliveryEngine:
     ) -> Iterator[Mark]:
         for row, verdict, result in zip(pack, verdicts, results, strict=True):
             if not isinstance(verdict, AccountRefused):  # no row is to blame for that
-                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body))
+                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body), row.place)
 
     def _advance(self, row: RowInFlight, result: CallResult) -> None:
         row.results.append(result)

@@ -15,11 +15,13 @@ class Mark(NamedTuple):
     """What became of one call of the row with the hashed key `key`.
 
     `fingerprint` are 16 bytes that stand for the rendered call; None where the row was refused before it became calls.
+    `place` is that of the row in its batch, from 0.
     """
 
     key: str
     result: CallResult
     fingerprint: bytes | None
+    place: int = 0
 
 
 class Journal(Protocol):

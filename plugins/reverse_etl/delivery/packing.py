@@ -12,9 +12,13 @@ from reverse_etl.delivery.outcomes import CallResult
 
 @dataclass(slots=True, eq=False)
 class RowInFlight:
-    """A rendered row with the results of the calls made so far, and the rows that wait for it."""
+    """A rendered row with the results of the calls made so far, and the rows that wait for it.
+
+    `place` is that of the row in its batch, from 0.
+    """
 
     key: str
+    place: int
     rendered: RenderedRow
     results: list[CallResult] = field(default_factory=list)
     waits_for: int = 0

@@ -67,7 +67,7 @@ class BatchJournal:
         self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
 
 
-def _marked(key: str, result: CallResult, fingerprint: bytes | None) -> Marked:
+def _marked(key: str, result: CallResult, fingerprint: bytes | None, place: int) -> Marked:
     return Marked(
         key,
         result.call,
@@ -77,6 +77,7 @@ def _marked(key: str, result: CallResult, fingerprint: bytes | None) -> Marked:
         result.tries,
         result.request_id,
         fingerprint,
+        place,
     )
 
 

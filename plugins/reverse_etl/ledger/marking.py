@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, delete, select
@@ -71,7 +71,7 @@ class Writers:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Results of one batch of one attempt, ready to be written: one result per key and call, in key order.
+    """Results of one batch of one attempt, ready to be written: one per call and row, in the order of the table.
 
     Sorted, so that workers that meet the same rows lock them in the same order, and neighbours share a page.
     """
@@ -102,16 +102,16 @@ class Mark:
     def _alike(self) -> dict[tuple[Any, ...], list[tuple[object, ...]]]:
         """Return the keys and fingerprints of calls by what they have in common."""
         groups: dict[tuple[Any, ...], list[tuple[object, ...]]] = {}
-        for key, call, outcome, code, status, tries, request_id, fingerprint in self.results:
+        for key, call, outcome, code, status, tries, request_id, fingerprint, place in self.results:
             identified = fingerprint.hex() if fingerprint is not None else None
-            groups.setdefault((call, code, status, tries, request_id, outcome), []).append((key, identified))
+            groups.setdefault((call, code, status, tries, request_id, outcome), []).append((place, key, identified))
         return groups
 
     def _outcomes(self) -> Iterator[tuple[object, ...]]:
         numbers, labels = OUTCOME_NUMBERS, self.labels
-        for key, call, outcome, code, status, tries, request_id, fingerprint in self.results:
+        for key, call, outcome, code, status, tries, request_id, fingerprint, place in self.results:
             identified = fingerprint.hex() if fingerprint is not None else None
-            yield key, labels[call], labels[code], status, tries, request_id, identified, numbers[outcome]
+            yield labels[call], place, key, labels[code], status, tries, request_id, identified, numbers[outcome]
 
     def _leave_quarantine(self, connection: Connection) -> None:
         of_the_sync = QUARANTINE.c.sync == self.sync
@@ -125,7 +125,7 @@ class Mark:
             )
 
     def _quarantined(self) -> Iterator[tuple[object, ...]]:
-        for key, call, outcome, code, status, _, request_id, _ in self.results:
+        for key, call, outcome, code, status, _, request_id, *_ in self.results:
             if outcome in QUARANTINED:
                 seen = (self.at, self.at, 1, self.attempt_id)
                 yield self.sync, key, call, outcome.value, code, status, request_id, *seen
@@ -139,16 +139,14 @@ class Mark:
 
 
 def settled(results: Sequence[Marked]) -> list[Marked]:
-    """Return one result per key and call, in key order: the last delivery where there is one, else the last.
+    """Return one result per call and row, sorted by them: the last delivery where there is one, else the last.
 
     A delivery followed by another version of the call that was not confirmed loses its fingerprint.
     Raises ConfigurationError for a result the ledger cannot hold.
     """
-    if len({result[:2] for result in results}) == len(results):
-        return _all_checked(sorted(results, key=_place))
-    latest: dict[tuple[str, str], Marked] = {}
+    latest: dict[tuple[str, int, str], Marked] = {}
     for result in results:
-        place = (result.key, result.call)
+        place = _of_a_row(result)
         before = latest.get(place)
         if before is None or before.outcome is not Outcome.DELIVERED or result.outcome is Outcome.DELIVERED:
             latest[place] = result
@@ -157,7 +155,7 @@ def settled(results: Sequence[Marked]) -> list[Marked]:
     return _all_checked([latest[place] for place in sorted(latest)])
 
 
-_place = itemgetter(0, 1)
+_of_a_row = attrgetter("call", "place", "key")
 
 
 def _all_checked(results: list[Marked]) -> list[Marked]:
