@@ -7,6 +7,7 @@ starts. With `unrecorded` there is no ledger; without it everything a deliver ta
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import sys
@@ -26,7 +27,7 @@ from benchmarks.pipeline import extract, lift_limits
 from benchmarks.sync import sync
 from reverse_etl.ledger.records import RunRef
 from reverse_etl.operators.batch import deliver_batch
-from reverse_etl.operators.ledger import no_recording, recording
+from reverse_etl.operators.ledger import no_recording, open_ledger, recording
 from reverse_etl.staging.batches import BatchRef
 
 if TYPE_CHECKING:
@@ -35,10 +36,22 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 READY_WITHIN_SECONDS = 60.0
 UNRECORDED = "unrecorded"
+LATE_IMPORTS = (
+    "reverse_etl.delivery.engine",
+    "reverse_etl.delivery.report",
+    "reverse_etl.delivery.results",
+    "reverse_etl.iterable.destination",
+    "reverse_etl.iterable.hook",
+    "reverse_etl.ledger.journal",
+    "reverse_etl.ledger.pacing",
+)
 
 
 def prepare(everyone: Barrier, *, limited: bool) -> None:
-    """Begin a worker: its imports are done by now; wait for the others."""
+    """Begin a worker: import what the package imports only when it delivers; wait for the others."""
+    for module in LATE_IMPORTS:
+        importlib.import_module(module)
+    open_ledger().close()
     if not limited:
         lift_limits()
     everyone.wait(READY_WITHIN_SECONDS)

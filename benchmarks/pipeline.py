@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from benchmarks.job import API_KEY, HASH_KEY, Job
 from benchmarks.sync import SYNC
 from reverse_etl.delivery.destination import Destination
 from reverse_etl.delivery.engine import DeliveryEngine
+from reverse_etl.delivery.interpreter import tuned
 from reverse_etl.delivery.outcomes import RowResult, Totals
 from reverse_etl.delivery.pacing import Paces
 from reverse_etl.delivery.results import writing_results
@@ -29,7 +29,7 @@ from reverse_etl.staging.source import stream_query
 BATCH_ROWS = 50_000
 """As in the params of a sync."""
 
-NO_LIMIT = Limit(per_second=1_000_000)
+NO_LIMIT = Limit(per_second=10_000)
 
 Opener = Callable[[], AbstractAsyncContextManager[Destination]]
 
@@ -69,21 +69,10 @@ def deliver(
             results.add(result)
             step()
 
-        with short_collections():
+        with tuned():
             totals = asyncio.run(_deliver(folder / f"batch-{batch.index:05d}.parquet", open_destination, journal, note))
         journal.close()
     return totals
-
-
-@contextmanager
-def short_collections() -> Iterator[None]:
-    """Keep what is loaded out of garbage collection, as the deliver task does."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 async def _deliver(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.errors import DestinationError
@@ -13,8 +13,7 @@ Verdict: TypeAlias = Receipt | DestinationError
 """What the platform said of one call: a confirmation or a refusal, as a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One rendered API operation: its `kind` (such as `user_update`), the encoded JSON body and whom it is about.
 
     `identity` maps the platform's name of an identifier to its value, such as `{"email": ...}`; `name` is that of the
@@ -27,8 +26,7 @@ class Call:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedRow:
+class RenderedRow(NamedTuple):
     """The calls of one row, in the order they must be made, and all identifiers of the person they are about.
 
     Two rows that share one of `identifiers` are never in flight together.

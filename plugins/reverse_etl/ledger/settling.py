@@ -25,6 +25,8 @@ TRIED = tuple(
 
 CALLS_PER_TRANSACTION = 10_000
 
+LONGEST_PAUSE_SECONDS = 0.01
+
 
 class Settling:
     """The prepared statement of one database. Settling is safe to repeat, and in any order of attempts."""
@@ -76,8 +78,8 @@ class Settling:
             begin = time.monotonic()
             database.write("bring row states up to date", write)
             if database.kind == "sqlite" and beyond != BEYOND_ALL:
-                # Who waits for SQLite's one lock only looks now and then: leave it free half of the time.
-                time.sleep(time.monotonic() - begin)
+                # Who waits for SQLite's one lock looks every few milliseconds.
+                time.sleep(min(time.monotonic() - begin, LONGEST_PAUSE_SECONDS))
 
 
 BEYOND_ALL = "g"
