@@ -10,15 +10,15 @@ from reverse_etl.delivery.pacing import Pacer, Paces
 from reverse_etl.ledger.budgets import Budgets
 from reverse_etl.ledger.records import Lease
 
-LEASE_SECONDS = 1.0
-"""The longest lease: short, because what its holder does not use is lost to all."""
+LEASE_SECONDS = 0.25
+"""The longest lease of more than one slot: short, because what its holder does not use is lost to all."""
 
-AHEAD_SECONDS = 0.25
+AHEAD_SECONDS = 0.1
 """How long before the end of a lease the next one is asked for, so that the answer is there in time."""
 
 
 class LeasedSlots:
-    """The slots of one endpoint, leased up to a second at a time; raises LedgerUnavailable when no lease can be had.
+    """The slots of one endpoint, leased as they are needed; raises LedgerUnavailable when no lease can be had.
 
     A lease has as many slots as are asked for at the moment, and twice as many as the last one while all are used: who
     needs less than the rate leaves the rest of it to the others.
