@@ -47,6 +47,7 @@ class DeliveryEngine:
         self._journal = journal or NoJournal()
         self._dry_run = dry_run
         self._people = PersonOrder()
+        self._held_back: set[str] = set()
         self._breaker = Breaker(stopped)
         self._invalid: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
@@ -149,6 +150,9 @@ class DeliveryEngine:
         if self._breaker.stopped or self._over:
             self._finish(RowResult(hashed, Outcome.FAILED, "not_sent", tuple(results)))
             return
+        if not self._held_back.isdisjoint(rendered.identifiers):
+            self._finish(_held_back(hashed, results))
+            return
         admitted = RowInFlight(hashed, place, rendered, results)
         self._under_way[id(admitted)] = admitted
         if self._people.enter(admitted):
@@ -243,10 +247,19 @@ class DeliveryEngine:
     # --- Results ----------------------------------------------------------------------------------------------
 
     def _leave(self, row: RowInFlight, result: RowResult) -> None:
-        del self._under_way[id(row)]
-        self._finish(result)
-        for following in self._people.leave(row):
-            self._queue(following)
+        """Finish a row; the rows of its person that waited go on, or are held back where it may be sent once more."""
+        leaving = [(row, result)]
+        while leaving:
+            row, result = leaving.pop()
+            del self._under_way[id(row)]
+            self._finish(result)
+            if result.outcome is Outcome.FAILED and not self._breaker.stopped:
+                self._held_back.update(row.rendered.identifiers)
+            for following in self._people.leave(row):
+                if self._held_back.isdisjoint(following.rendered.identifiers):
+                    self._queue(following)
+                else:
+                    leaving.append((following, _held_back(following.key, following.results)))
 
     def _give_up_queued(self) -> None:
         while queued := [row for packer in self._packers for row in packer.drain()]:
@@ -256,6 +269,11 @@ class DeliveryEngine:
     def _finish(self, result: RowResult) -> None:
         self.totals.add(result)
         self._on_result(result)
+
+
+def _held_back(key: str, results: Sequence[CallResult]) -> RowResult:
+    """Return the result of a row that must not overtake an earlier one of its person, which a retry sends again."""
+    return RowResult(key, Outcome.FAILED, "earlier_row_failed", tuple(results))
 
 
 def _results_of(kind: str, verdicts: Sequence[Verdict]) -> list[CallResult]:
