@@ -11,7 +11,8 @@ from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.privacy import PrivacyJob
-from tests.ledger.samples import ACCOUNT, START, Clock, key
+from reverse_etl.ledger.schema import VERSION_TABLE
+from tests.ledger.samples import ACCOUNT, START, Clock, contents, delivered, key, query, ref
 
 JOB = PrivacyJob("job-1", "forget", "iterable_default", ACCOUNT, "ada")
 DONE = CallResult("forget", Outcome.DELIVERED, "delivered", 200, 2, "request-1")
@@ -64,3 +65,17 @@ def test_no_purge_removes_the_audit_record(ledger: Ledger, clock: Clock) -> None
 def test_marking_nobody_writes_nothing(ledger: Ledger) -> None:
     ledger.privacy_job(JOB).mark([])
     assert ledger.audit(key("anna")) == []
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_a_ledger_of_the_version_before_is_upgraded_and_keeps_its_rows(url: str, cut_short: bool) -> None:
+    with Ledger.open(url) as ledger:
+        ledger.begin(ref()).mark(0, [delivered("anna")])
+    before = contents(url)
+    query(url, f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    if not cut_short:
+        query(url, "DROP TABLE privacy_actions")
+    with Ledger.open(url) as ledger:
+        ledger.privacy_job(JOB).mark([(key("anna"), DONE)])
+        assert len(ledger.audit(key("anna"))) == 1
+    assert {**contents(url), "privacy_actions": []} == before
