@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.operators.base import hash_key
-from reverse_etl.sandbox.testing import SandboxServer
+from reverse_etl.sandbox.testing import READONLY_KEY, SERVER_KEY, SandboxServer
 from tests.cli.conftest import Command
 from tests.conftest import ROOT
 from tests.operators.conftest import Finished, register
@@ -88,6 +89,26 @@ def test_after_forgetting_only_the_hashed_record_stays(
     again = reverse_etl("forget", "--email", ZOE, "--yes", "--job", "case-7")
     assert again.code == 0
     assert "1 unchanged for already_confirmed" in again.out
+
+
+def test_people_stay_here_until_every_platform_has_confirmed(
+    day: None, reverse_etl: Command, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(key: str) -> None:
+        connection = {"conn_type": "iterable", "host": sandbox.url, "password": key}
+        monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_OTHER", json.dumps(connection))
+
+    arguments = ("--email", ZOE, "--yes", "--job", "case-8", "--conn", "iterable_default", "--conn", "iterable_other")
+    other(READONLY_KEY)
+    answer = reverse_etl("forget", *arguments)
+    assert (answer.code, "BadApiKey" in answer.err) == (1, True)
+    assert len(sandbox.users()) == 1
+    assert holding(tmp_path / "staging", "Plantedzoe")
+    other(SERVER_KEY)
+    answer = reverse_etl("forget", *arguments)
+    assert answer.code == 0, answer.err
+    assert "iterable_default: 1 unchanged for already_confirmed" in answer.out
+    assert not holding(tmp_path / "staging", "Plantedzoe")
 
 
 def test_the_people_come_from_a_query(
