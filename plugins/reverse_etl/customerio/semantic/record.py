@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache
 from typing import Annotated, ClassVar, cast, dataclass_transform, get_args, get_type_hints
 
@@ -92,11 +92,12 @@ class Event(Record):
 
 def places(record: type[Record]) -> tuple[Place, ...]:
     """Return the fields of a record, `extra` left out, in their order."""
-    return _places(record)
+    return _places(cast("Hashable", record))
 
 
 @cache
-def _places(record: type) -> tuple[Place, ...]:
+def _places(kind: Hashable) -> tuple[Place, ...]:
+    record = cast("type[Record]", kind)
     hints = get_type_hints(record, include_extras=True)
     return tuple(_place(field, hints[field.name]) for field in dataclasses.fields(record) if field.name != "extra")
 
