@@ -34,6 +34,10 @@ DISALLOWED = "disallowed from tracking"
 # A list the project does not have; the message of a 400 whose code is Success.
 UNKNOWN_LIST = "error.lists.invalidListId"
 
+# The only sign that the person to be forgotten is not there: the code of the 400 is a general one.
+NO_SUCH_USER = "user does not exist"
+USER_NOT_FOUND = "user_not_found"
+
 # A user write becomes visible a little later, so an event right after it may find nobody.
 NOT_VISIBLE_YET = frozenset({"UnknownEmailError", "UnknownUserIdError"})
 FORGOTTEN = "ForgottenUserError"
@@ -115,6 +119,8 @@ def _row_refusal(answer: Answer, envelope: Mapping[str, object] | None, code: st
         return error_of(UserNotFound, "the platform does not see this person (yet)", answer, code)
     if envelope is not None and UNKNOWN_LIST in str(envelope.get("msg")):
         return error_of(WrongDestination, "the project has no such list", answer, "invalid_list")
+    if envelope is not None and NO_SUCH_USER in str(envelope.get("msg")).lower():
+        return error_of(CallRejected, "the platform does not know this person", answer, USER_NOT_FOUND)
     if code == "Success":
         code = f"http_{answer.status}"
     return error_of(CallRejected, "the platform refused the call", answer, code)

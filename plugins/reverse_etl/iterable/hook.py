@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reverse_etl.delivery.pacing import Paces
     from reverse_etl.iterable.client import IterableClient
     from reverse_etl.iterable.destination import IterableDelivery
+    from reverse_etl.iterable.privacy import IterablePrivacy
     from reverse_etl.sync import Sync
 
 
@@ -80,6 +81,14 @@ class IterableHook(BaseHook):
                 calls=self._calls(mapping),
                 requests_in_flight=self.connection.requests_in_flight,
             )
+
+    @asynccontextmanager
+    async def privacy(self, paces: Paces | None = None) -> AsyncIterator[IterablePrivacy]:
+        """Open the project for privacy actions."""
+        from reverse_etl.iterable.privacy import IterablePrivacy
+
+        async with self.client(paces) as client:
+            yield IterablePrivacy(client, self.connection.account)
 
     def _calls(self, mapping: IterableDestination) -> Literal["bulk", "single"]:
         if mapping.calls == "bulk" and self.connection.jwt_secret:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Column,
     Date,
     Identity,
+    Index,
     Integer,
     MetaData,
     SmallInteger,
@@ -40,7 +41,7 @@ from reverse_etl.ledger.records import (
 VERSION_TABLE = "ledger_version"
 """Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
 
-HEAD = "0001"
+HEAD = "0002"
 """The version of the schema this code works with."""
 
 OUTCOME_NUMBERS = {
@@ -151,4 +152,23 @@ RATE_BUDGETS = Table(
     Column("paused_until", BigInteger, nullable=False),
     Column("count_day", Integer, nullable=False),
     Column("day_count", BigInteger, nullable=False),
+)
+
+PRIVACY_ACTIONS = Table(
+    "privacy_actions",
+    METADATA,
+    Column("job", _text(LONGEST_RUN_NAME), primary_key=True),
+    Column("account", _hash(), primary_key=True),
+    Column("action", _text(16), primary_key=True),
+    Column("person", _hash(), primary_key=True),
+    Column("connection", _text(LONGEST_NAME), nullable=False),
+    Column("asked_by", _text(LONGEST_NAME), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("outcome", _text(16), nullable=False),
+    Column("code", _text(LONGEST_CODE), nullable=False),
+    Column("status", SmallInteger),
+    Column("request_id", _text(LONGEST_REQUEST_ID)),
+    Column("tries", Integer, nullable=False),
+    Index("privacy_actions_person", "person"),
+    Index("privacy_actions_at", "at"),
 )

@@ -1,0 +1,1 @@
+"""Customer.io: client, authentication, messages, response reading, limits and the Airflow hook."""
