@@ -51,7 +51,7 @@ with DAG(
 ):
     extract = ExtractOperator(task_id="extract", sync=SYNC)
     export_csv = ExportCsvOperator(task_id="export_csv", sync=SYNC)
-    deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=SYNC, max_active_tis_per_dag=1)
+    deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=SYNC, max_active_tis_per_dag=2)
     report = ReportOperator(task_id="report", sync=SYNC)
 
     chain(extract, [export_csv, deliver], report)
