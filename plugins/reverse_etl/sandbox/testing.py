@@ -3,7 +3,7 @@
 with SandboxServer(limits="off") as sandbox:
     ... send requests to sandbox.url with the key "sandbox-server-key" ...
     assert len(sandbox.users()) == 5
-    ... send messages to sandbox.customerio.url with the key "sandbox-customerio-key" ...
+    ... send messages to sandbox.url with the key "sandbox-customerio-key" ...
     assert sandbox.customerio.count("people") == 5
 """
 
@@ -158,11 +158,6 @@ class CustomerIo:
 
     def __init__(self, server: SandboxServer) -> None:
         self._server = server
-
-    @property
-    def url(self) -> str:
-        """What a client is given as its base URL."""
-        return f"{self._server.url}/v1"
 
     def post(self, endpoint: str, body: object, *, strict: bool = True, key: str = CUSTOMERIO_KEY) -> Any:  # noqa: ANN401
         """Send a body to an endpoint such as `identify`; raises RuntimeError when the answer is not a 2xx."""
