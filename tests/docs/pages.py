@@ -19,7 +19,10 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-CHECKED_AS_A_WHOLE = {"docs/sandbox.md": "tests/sandbox/test_docs.py"}
+CHECKED_AS_A_WHOLE = {
+    "docs/sandbox.md": "tests/sandbox/test_docs.py",
+    "docs/sandbox-customerio.md": "tests/sandbox/test_docs.py",
+}
 CHECKED_BY_BEGINNING = {
     "iterable_page_views for ": "tests/docs/test_readme.py",
     "MySQL --extract--> ": "tests/docs/test_readme.py",
