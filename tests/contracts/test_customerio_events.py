@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -77,6 +77,8 @@ def test_what_an_event_takes_the_schema_takes(kind: type[Event]) -> None:
     check = validator(COMPONENT_OF[kind.event])
     names = [place.name for place in places(kind)]
 
+    # Some generated values are slow to make beside other programs; that says nothing of the events.
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(st.dictionaries(st.sampled_from(names), values) if names else st.just({}))
     def takes(given_values: dict[str, Any]) -> None:
         try:
