@@ -63,7 +63,7 @@ format: ## Format the code and mend what the linter can
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
 
-bench: ## Measure against a plain script and an operator per row
+bench: ## Measure against a plain script, an operator per row, drt-core and a bare loader
 	@devstack/bootstrap.sh --dev
 	@$(PYTHON_BIN) -m benchmarks
 

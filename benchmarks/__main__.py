@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import parts, report
+from benchmarks.drt_environment import NotInstalledError
 from benchmarks.rows import ROWS, generate
 from devstack.database import PrivateServer
 from devstack.errors import DevstackError
 from devstack.interrupts import Interrupted, interruptible
 from devstack.layout import Layout
 
-PARTS = ("speed", "ceiling", "memory")
-SCRIPT = "script, requests.post"
+PARTS = ("script", "limits", "unlimited", "growth")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted:
         print("benchmarks: stopped; nothing was recorded", file=sys.stderr)
         return 130
-    except (DevstackError, RuntimeError) as problem:
+    except (DevstackError, NotInstalledError, RuntimeError) as problem:
         print(f"benchmarks: {problem}", file=sys.stderr)
         return 2
 
@@ -50,7 +50,7 @@ def _measure(home: Path, plan: parts.Plan, chosen: Sequence[str]) -> int:
     with PrivateServer(home / "database") as server:
         print(f"Generating {ROWS:,} rows in the database, unless they are there.", flush=True)
         generate(server)
-        workshop = parts.Workshop(server, folder)
+        workshop = parts.Workshop(server, folder, Layout.here().local / "uv" / "bin")
         for part in chosen:
             print(f"\nMeasuring {part} ...", flush=True)
             results = getattr(parts, part)(workshop, plan)
@@ -69,34 +69,40 @@ def _measure(home: Path, plan: parts.Plan, chosen: Sequence[str]) -> int:
 
 def _show(part: str, results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]:
     match part:
-        case "speed":
+        case "script":
             lines = report.summarise(results)
-            print("\nSpeed: published limits on, 50 ms latency; median of the runs. ratio: times the first line.")
-            print(report.speed_table(lines, compared_with=SCRIPT))
+            print(
+                "\nCall by call: published limits on, 50 ms latency; median of the runs. ratio: times the first line."
+            )
+            print(report.speed_table(lines, compared_with=parts.SCRIPT))
             print(
                 "busiest s: the most updates that reached the sandbox within any one second.\n"
                 "HttpOperator and DAG are run by dag.test(): one task after another in one process, without the\n"
                 "scheduler's and the task process' overhead per task, which flatters them. A scheduler would run\n"
                 "several tasks at once."
             )
-            return report.speed_verdicts(lines, ours="ours", script=SCRIPT)
-        case "ceiling":
+            return report.speed_verdicts(lines, ours="ours", script=parts.SCRIPT)
+        case "limits":
+            print("\nIn bulk: published limits on, 50 ms latency, from the database to the last answer.")
+            print(report.speed_table(report.summarise(results)))
+            return report.limit_verdicts(results)
+        case "unlimited":
             lines = report.summarise(results)
-            print("\nSpeed without limits: client and sandbox share the cores.")
-            print(report.speed_table(lines))
-            return report.complete(lines)
+            print(
+                "\nIn bulk: no limits, 50 ms latency; client, sandbox and databases share the cores. ratio: times drt."
+            )
+            print(report.speed_table(lines, compared_with=parts.DRT))
+            return report.unlimited_verdicts(lines, ours=parts.UNLEDGERED, bare=parts.BARE, drt=parts.DRT)
         case _:
-            print("\nMemory: peak resident set of one process that extracts, exports and delivers; no limits, 0 ms.")
-            print(report.memory_table(results))
-            return report.memory_verdicts(results)
+            print("\nGrowth: one process that extracts, exports and delivers in bulk, with a ledger; no limits, 0 ms.")
+            print(report.growth_table(results))
+            return report.growth_verdicts(results)
 
 
 def _plan(options: argparse.Namespace) -> parts.Plan:
     plan = parts.QUICK if options.quick else parts.Plan()
     if options.rows:
-        plan = replace(plan, our_rows=options.rows)
-    if options.memory_rows:
-        plan = replace(plan, memory_rows=(plan.memory_rows[0], options.memory_rows))
+        plan = replace(plan, limited_rows=options.rows, unlimited_rows=options.rows)
     return plan
 
 
@@ -110,9 +116,8 @@ def _rows(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure speed and memory.")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these parts")
-    parser.add_argument("--rows", type=_rows, metavar="N", help="rows for ours in the speed parts (default: 15000)")
     parser.add_argument(
-        "--memory-rows", type=_rows, metavar="N", help="rows of the large memory run (default: 1000000)"
+        "--rows", type=_rows, metavar="N", help="rows in bulk, with limits and without (default: 200000)"
     )
     parser.add_argument("--quick", action="store_true", help="few rows, once each: to see that it works")
     return parser

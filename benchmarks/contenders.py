@@ -22,12 +22,14 @@ SECONDS_BETWEEN_SAMPLES = 0.05
 
 @dataclass(frozen=True)
 class Contender:
-    """Its line in the table, the module with the further arguments it is run by, and its processes."""
+    """Its line in the table, the module with the further arguments it is run by, and what its job says."""
 
     name: str
     command: tuple[str, ...]
     rows: int
     processes: int = 1
+    in_flight: int = 100
+    mysql_ledger: bool = False
 
 
 def measure(contender: Contender, job: Job, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -74,23 +76,27 @@ def resident_mib(pid: int) -> float:
         return 0.0
 
 
-def environment(folder: Path, url: str, server: PrivateServer, in_flight: int) -> dict[str, str]:
-    """Return the environment of the contenders: an Airflow of its own in `folder`, nothing inherited from another."""
+def environment(airflow: Path, job: Job, server: PrivateServer) -> dict[str, str]:
+    """Return the environment of the contenders: an Airflow of its own in `airflow`, nothing inherited from another."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    iterable = {"conn_type": "iterable", "host": url, "password": API_KEY, "extra": {"requests_in_flight": in_flight}}
-    http = {"conn_type": "http", "host": url, "extra": {"Api-Key": API_KEY, "Content-Type": "application/json"}}
+    extra = {"requests_in_flight": job.in_flight}
+    iterable = {"conn_type": "iterable", "host": job.url, "password": API_KEY, "extra": extra}
+    http = {"conn_type": "http", "host": job.url, "extra": {"Api-Key": API_KEY, "Content-Type": "application/json"}}
+    ledger = {"AIRFLOW_CONN_REVERSE_ETL_LEDGER": job.ledger} if job.ledger else {}
     return inherited | {
-        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_HOME": str(airflow),
         "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).with_name("dags")),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(airflow / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-        "AIRFLOW__REVERSE_ETL__STAGING_PATH": f"file://{folder}/staging",
-        "AIRFLOW__REVERSE_ETL__OUTPUT_PATH": f"file://{folder}/output",
+        "AIRFLOW__REVERSE_ETL__STAGING_PATH": f"file://{airflow}/staging",
+        "AIRFLOW__REVERSE_ETL__OUTPUT_PATH": f"file://{airflow}/output",
+        "AIRFLOW__REVERSE_ETL__LEDGER_PATH": f"{job.folder}/ledger.db",
         "AIRFLOW__REVERSE_ETL__HASH_KEY": HASH_KEY,
         "AIRFLOW_CONN_MYSQL_DEFAULT": json.dumps(server.airflow_connection()),
         "AIRFLOW_CONN_HTTP_DEFAULT": json.dumps(http),
         "AIRFLOW_CONN_ITERABLE_DEFAULT": json.dumps(iterable),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
+        **ledger,
     }

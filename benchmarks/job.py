@@ -23,7 +23,8 @@ HASH_KEY = "hash-key-of-the-benchmarks"
 class Job:
     """`url` is the sandbox's; `folder` is for the files of this job; `database` is the private server's folder.
 
-    `limited` says whether the client keeps the published limits, `processes` how many batches are delivered at once.
+    `limited` says whether the client keeps the published limits, `processes` how many batches are delivered at once,
+    `ledger` the URL of the ledger, a SQLite file in `folder` when empty.
     """
 
     url: str
@@ -33,6 +34,7 @@ class Job:
     in_flight: int = 100
     limited: bool = True
     processes: int = 1
+    ledger: str = ""
 
     @classmethod
     def given(cls) -> Job:

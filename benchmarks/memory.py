@@ -5,15 +5,20 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 from upath import UPath
 
 from benchmarks.job import Job
 from benchmarks.pipeline import deliver, extract, lift_limits, open_client
-from benchmarks.sync import sync
+from benchmarks.sync import SYNC, sync
 from reverse_etl.delivery.progress import Progress
 from reverse_etl.iterable.config import IterableDestination
+from reverse_etl.ledger.journal import BatchJournal
+from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.ledger.pacing import shared_paces
+from reverse_etl.ledger.records import RunRef
 from reverse_etl.staging.csv_export import export_csv
 
 
@@ -53,8 +58,12 @@ def main() -> None:
     steps.done("export_csv")
     progress = Progress(job.rows, lambda line: print(f"    {line}", file=sys.stderr, flush=True))
     delivered = 0
+    run = RunRef("benchmark", "memory", SYNC.name, 0, date(2026, 1, 13), 1)
     for batch in batches:
-        totals = deliver(batch, folder, open_client(job, mapping), progress.step)
+        with Ledger.open(f"sqlite:///{job.folder}/ledger.db") as ledger:
+            journal = BatchJournal(ledger.begin(run), batch.index)
+            opener = open_client(job, mapping, shared_paces(ledger.budgets))
+            totals = deliver(batch, folder, opener, journal, progress.step)
         delivered += totals.as_dict()["delivered"]
     steps.done("deliver")
     job.finish(

@@ -1,28 +1,33 @@
 """Our package as its operators use it: batches from the database, then every batch through the Airflow hook.
 
-`python -m benchmarks.ours FOLDER [bulk]` delivers as many batches at once as the job has processes, each in a process
-of its own, as Airflow's mapped tasks are. The processes are ready, their imports done, before the clock starts.
+`python -m benchmarks.ours FOLDER [bulk] [unrecorded]` delivers as many batches at once as the job has processes, each
+in a process of its own, as Airflow's mapped tasks are. The processes are ready, their imports done, before the clock
+starts. With `unrecorded` there is no ledger; without it everything a deliver task does is done.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from datetime import date
 from functools import partial
+from pathlib import Path
 from threading import BrokenBarrierError
 from typing import TYPE_CHECKING
 
 from airflow.sdk import ObjectStoragePath
 
 from benchmarks.job import Job
-from benchmarks.pipeline import deliver, extract, lift_limits
+from benchmarks.pipeline import extract, lift_limits
 from benchmarks.sync import sync
-from reverse_etl.delivery.progress import Progress
-from reverse_etl.iterable.hook import IterableHook
+from reverse_etl.ledger.records import RunRef
+from reverse_etl.operators.batch import deliver_batch
+from reverse_etl.operators.ledger import no_recording, open_ledger, recording
 from reverse_etl.staging.batches import BatchRef
 
 if TYPE_CHECKING:
@@ -30,10 +35,23 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 READY_WITHIN_SECONDS = 60.0
+UNRECORDED = "unrecorded"
+LATE_IMPORTS = (
+    "reverse_etl.delivery.engine",
+    "reverse_etl.delivery.report",
+    "reverse_etl.delivery.results",
+    "reverse_etl.iterable.destination",
+    "reverse_etl.iterable.hook",
+    "reverse_etl.ledger.journal",
+    "reverse_etl.ledger.pacing",
+)
 
 
 def prepare(everyone: Barrier, *, limited: bool) -> None:
-    """Begin a worker: its imports are done by now; wait for the others."""
+    """Begin a worker: import what the package imports only when it delivers; wait for the others."""
+    for module in LATE_IMPORTS:
+        importlib.import_module(module)
+    open_ledger().close()
     if not limited:
         lift_limits()
     everyone.wait(READY_WITHIN_SECONDS)
@@ -42,10 +60,18 @@ def prepare(everyone: Barrier, *, limited: bool) -> None:
 def deliver_one(job: Job, arguments: Sequence[str], batch: BatchRef) -> int:
     """Deliver one batch as a deliver task does; return how many rows were delivered."""
     measured = sync(arguments)
-    progress = Progress(batch.rows, LOG.info)
-    folder = ObjectStoragePath(f"file://{job.folder}/staging")
-    totals = deliver(batch, folder, partial(IterableHook().destination, measured), progress.step)
-    return totals.as_dict()["delivered"]
+    run = RunRef("benchmark", Path(job.folder).name, measured.name, 0, date(2026, 1, 13), 1)
+    delivered = deliver_batch(
+        measured,
+        batch,
+        ObjectStoragePath(f"file://{job.folder}/staging"),
+        no_recording() if UNRECORDED in arguments else recording(run, batch.index),
+        attempt=run.attempt,
+        log=LOG,
+    )
+    if delivered.stopped is not None:
+        raise delivered.stopped
+    return delivered.totals.as_dict()["delivered"]
 
 
 def main() -> None:
@@ -65,7 +91,7 @@ def main() -> None:
         extracted = time.monotonic()
         delivered = sum(workers.map(partial(deliver_one, job, sys.argv), batches))
         ended = time.monotonic()
-    job.finish(seconds=ended - started, extract_seconds=extracted - started, delivered=delivered)
+    job.finish(seconds=ended - started, deliver_seconds=ended - extracted, delivered=delivered)
 
 
 if __name__ == "__main__":

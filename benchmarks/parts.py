@@ -1,55 +1,71 @@
-"""The three parts of a run: speed under the published limits, speed without limits, memory."""
+"""The parts of a run: beside what a user writes, at the published limits, without limits, and as rows grow."""
 
 from __future__ import annotations
 
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sandbox
+from benchmarks import drt_environment, sandbox
 from benchmarks.contenders import Contender, environment, measure
 from benchmarks.job import Job
+from benchmarks.ours import UNRECORDED
 from benchmarks.sync import BULK
 from devstack.database import PrivateServer
+from devstack.ports import HOST
 
 LATENCY_MS = 50
-IN_FLIGHT = 100
+BATCHES_AT_ONCE = 2
+"""As in the DAG of the project."""
+
+SCRIPT = "script, requests.post"
+BARE = "bare loader, no bookkeeping"
+UNLEDGERED = "ours, no ledger"
+WITH_SQLITE = "ours, ledger in SQLite"
+WITH_MYSQL = "ours, ledger in MariaDB"
+DRT = "drt-core"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: rows of each contender, repetitions of the speed measures, rows of the memory runs."""
+    """How much is measured: rows of each contender, repetitions of the speed measures, rows of the growing runs."""
 
     script_rows: int = 100
     http_rows: int = 30
     our_rows: int = 15_000
-    bulk_rows: int = 50_000
+    limited_rows: int = 200_000
+    unlimited_rows: int = 200_000
     repeats: int = 3
-    memory_rows: tuple[int, ...] = (10_000, 1_000_000)
+    growing_rows: tuple[int, ...] = (10_000, 100_000, 1_000_000)
 
     def seconds(self, parts: Iterable[str]) -> float:
         """Return roughly how long the parts take, from rates seen on two cores."""
-        speed = 2 * self.script_rows / 9 + self.http_rows + 40 + 2 * self.our_rows / 490 + self.bulk_rows / 4500
-        ceiling = 3 * self.our_rows / 900 + 15
-        memory = sum(self.memory_rows) / 1500 + 60
-        costs = {"speed": self.repeats * speed, "ceiling": self.repeats * ceiling, "memory": memory}
+        script = 2 * self.script_rows / 9 + self.http_rows + 40 + 2 * self.our_rows / 490
+        unlimited = self.script_rows / 9 + self.unlimited_rows * (2 / 7_000 + 3 / 20_000 + 1 / 30_000) + 40
+        costs = {
+            "script": self.repeats * script,
+            "limits": self.limited_rows / 4_800 + 20,
+            "unlimited": self.repeats * unlimited,
+            "growth": sum(self.growing_rows) / 9_000 + 30,
+        }
         return sum(costs[part] for part in parts)
 
 
-QUICK = Plan(script_rows=10, http_rows=3, our_rows=1500, bulk_rows=5000, repeats=1, memory_rows=(1000, 10_000))
+QUICK = Plan(10, 3, 1500, 5000, 5000, 1, (1000, 10_000))
 
 
 class Workshop:
     """The database and the folder of a run, and the numbering of its jobs."""
 
-    def __init__(self, server: PrivateServer, folder: Path) -> None:
+    def __init__(self, server: PrivateServer, folder: Path, tools: Path) -> None:
         self._server = server
         self._folder = folder
+        self._tools = tools
         self._numbers = itertools.count()
 
     def sandbox(self, *, latency_ms: float, limits: str) -> AbstractContextManager[str]:
@@ -57,57 +73,94 @@ class Workshop:
         log = self._folder / f"sandbox-{next(self._numbers):03d}.log"
         return sandbox.running(log, latency_ms=latency_ms, limits=limits)
 
-    def measure(self, contender: Contender, url: str, *, in_flight: int = IN_FLIGHT, limited: bool) -> dict[str, Any]:
-        """Empty the sandbox and run the contender against it."""
+    def measure(self, contender: Contender, url: str, *, limited: bool) -> dict[str, Any]:
+        """Empty the sandbox and run the contender against it, with a new ledger."""
         sandbox.reset(url)
-        folder = self._folder / f"job-{next(self._numbers):03d}"
-        job = Job(url, str(self._server.folder), str(folder), contender.rows, in_flight, limited, contender.processes)
-        environ = environment(self._folder / "airflow", url, self._server, in_flight)
-        result = measure(contender, job, environ)
+        number = next(self._numbers)
+        job = Job(
+            url,
+            str(self._server.folder),
+            str(self._folder / f"job-{number:03d}"),
+            contender.rows,
+            contender.in_flight,
+            limited,
+            contender.processes,
+            self._new_ledger() if contender.mysql_ledger else "",
+        )
+        result = measure(contender, job, environment(self._folder / "airflow", job, self._server))
         print(f"  {contender.name}: {result['rows_per_second']:,.1f} rows/s", file=sys.stderr, flush=True)
         return result
 
     def prepare_airflow(self) -> None:
         """Create the metadata database."""
-        environ = environment(self._folder / "airflow", "http://127.0.0.1", self._server, IN_FLIGHT)
+        job = Job("http://127.0.0.1", str(self._server.folder), str(self._folder), 0)
+        environ = environment(self._folder / "airflow", job, self._server)
         with (self._folder / "airflow.log").open("w") as log:
             subprocess.run(
                 [sys.executable, "-m", "airflow", "db", "migrate"], env=environ, stdout=log, stderr=log, check=True
             )
 
+    def drt(self) -> Path:
+        """Return the program drt, installed when it is not there."""
+        return drt_environment.installed(self._server.folder.parent / "drt", self._tools)
 
-def speed(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
-    """Measure all contenders in turn, as often as planned, against the published limits and 50 ms latency."""
+    def _new_ledger(self) -> str:
+        with closing(self._server.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("DROP DATABASE IF EXISTS benchmark_ledger")
+            cursor.execute("CREATE DATABASE benchmark_ledger")
+            cursor.execute(f"CREATE USER IF NOT EXISTS ledger@'{HOST}' IDENTIFIED BY 'of-the-benchmarks'")
+            cursor.execute(f"GRANT ALL ON benchmark_ledger.* TO ledger@'{HOST}'")
+        return f"mysql://ledger:of-the-benchmarks@{HOST}:{self._server.port}/benchmark_ledger"
+
+
+def script(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
+    """Measure call by call beside a script and HttpOperator, against the published limits and 50 ms latency."""
     contenders = [
-        Contender("script, requests.post", ("benchmarks.script",), plan.script_rows),
+        Contender(SCRIPT, ("benchmarks.script",), plan.script_rows),
         Contender("script, requests.Session", ("benchmarks.script", "session"), plan.script_rows),
         Contender("HttpOperator mapped per row", ("benchmarks.dag_run", "http_per_row", "rows"), plan.http_rows),
         Contender("ours", ("benchmarks.ours",), plan.our_rows),
-        Contender("ours, in bulk", ("benchmarks.ours", BULK), plan.bulk_rows),
         Contender("ours, as a DAG", ("benchmarks.dag_run", "batches", "row_limit"), plan.our_rows),
     ]
     workshop.prepare_airflow()
     with workshop.sandbox(latency_ms=LATENCY_MS, limits="published") as url:
-        return [
-            workshop.measure(contender, url, limited=True) for _round in range(plan.repeats) for contender in contenders
-        ]
+        return _in_turn(workshop, contenders, url, plan.repeats, limited=True)
 
 
-def ceiling(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
-    """Measure ours without any limit: what the engine can do on this machine, the sandbox taking its share of it."""
-    results: list[dict[str, Any]] = []
-    for latency_ms, in_flight in ((0, IN_FLIGHT), (LATENCY_MS, IN_FLIGHT), (LATENCY_MS, 4 * IN_FLIGHT)):
-        name = f"ours, {latency_ms} ms, {in_flight} in flight"
-        contender = Contender(name, ("benchmarks.ours",), plan.our_rows)
-        with workshop.sandbox(latency_ms=latency_ms, limits="off") as url:
-            results += [
-                workshop.measure(contender, url, in_flight=in_flight, limited=False) for _round in range(plan.repeats)
-            ]
-    return results
+def limits(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
+    """Measure bulk calls against the published limits and 50 ms latency, once: chance hardly matters here."""
+    contender = Contender("ours, in bulk", ("benchmarks.ours", BULK), plan.limited_rows, BATCHES_AT_ONCE)
+    workshop.prepare_airflow()
+    with workshop.sandbox(latency_ms=LATENCY_MS, limits="published") as url:
+        return [workshop.measure(contender, url, limited=True)]
 
 
-def memory(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
-    """Measure the peak memory of the three steps for each number of rows, without limits and latency."""
-    contender = Contender("extract, export_csv, deliver", ("benchmarks.memory",), 0)
+def unlimited(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
+    """Measure bulk calls without limits beside a script, drt-core and a bare loader, with 50 ms latency."""
+    rows = plan.unlimited_rows
+    drt = str(workshop.drt())
+    contenders = [
+        Contender(SCRIPT, ("benchmarks.script",), plan.script_rows),
+        Contender(DRT, ("benchmarks.drt_peer", drt, "1"), rows),
+        Contender(f"{DRT}, 2 threads", ("benchmarks.drt_peer", drt, "2"), rows),
+        Contender(BARE, ("benchmarks.bare_loader",), rows),
+        Contender(UNLEDGERED, ("benchmarks.ours", BULK, UNRECORDED), rows, BATCHES_AT_ONCE),
+        Contender(WITH_SQLITE, ("benchmarks.ours", BULK), rows, BATCHES_AT_ONCE),
+        Contender(WITH_MYSQL, ("benchmarks.ours", BULK), rows, BATCHES_AT_ONCE, mysql_ledger=True),
+    ]
+    workshop.prepare_airflow()
+    with workshop.sandbox(latency_ms=LATENCY_MS, limits="off") as url:
+        return _in_turn(workshop, contenders, url, plan.repeats, limited=False)
+
+
+def growth(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
+    """Measure time and peak memory of the three steps for each number of rows, in bulk, without limits and latency."""
+    contender = Contender("extract, export_csv, deliver", ("benchmarks.memory", BULK), 0)
     with workshop.sandbox(latency_ms=0, limits="off") as url:
-        return [workshop.measure(replace(contender, rows=rows), url, limited=False) for rows in plan.memory_rows]
+        return [workshop.measure(replace(contender, rows=rows), url, limited=False) for rows in plan.growing_rows]
+
+
+def _in_turn(
+    workshop: Workshop, contenders: Sequence[Contender], url: str, rounds: int, *, limited: bool
+) -> list[dict[str, Any]]:
+    return [workshop.measure(contender, url, limited=limited) for _ in range(rounds) for contender in contenders]

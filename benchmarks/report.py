@@ -11,7 +11,17 @@ from statistics import median
 from typing import Any
 
 FASTER_THAN_SCRIPT = 40
+FASTER_THAN_DRT = 3
+SHARE_OF_BARE = 0.6
+SHARE_OF_LIMIT = 0.95
+ROWS_PER_SECOND_ALLOWED = 5_000
+"""5 requests per second to users/bulkUpdate, the slower of the two, with 1,000 rows each."""
+
+MOST_LEDGER_COST = {"ours, ledger in SQLite": 0.10, "ours, ledger in MariaDB": 0.20}
 MOST_MEMORY_GROWTH = 1.5
+MOST_SLOWDOWN = 1.25
+"""Time per row of the largest run, in times that of the one before it; more would not be linear."""
+
 PACKAGES = ("apache-airflow", "apache-airflow-providers-http", "aiohttp", "orjson", "pyarrow", "requests", "uvicorn")
 
 
@@ -75,7 +85,7 @@ def speed_table(lines: Sequence[dict[str, Any]], *, compared_with: str | None = 
     return table([header, *cells])
 
 
-def memory_table(results: Iterable[dict[str, Any]]) -> str:
+def growth_table(results: Iterable[dict[str, Any]]) -> str:
     """Return a table of peak memory and of each step's seconds."""
     header = ["rows", "peak MiB", "sampled MiB", "extract s", "export s", "deliver s", "rows/s", "lost calls"]
     cells = [
@@ -118,14 +128,52 @@ def speed_verdicts(lines: Sequence[dict[str, Any]], *, ours: str, script: str) -
     ]
 
 
-def memory_verdicts(results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]:
-    """Return the same for memory: the first result is the small run, the last the large one."""
-    growth = results[-1]["peak_mib"] / results[0]["peak_mib"]
+def limit_verdicts(results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]:
+    """Return the same for one run at the published limits."""
+    (result,) = results
+    rate = result["rows"] / result["deliver_seconds"]
+    share, throttled = rate / ROWS_PER_SECOND_ALLOWED, result["sandbox"]["throttled"]
+    return [
+        (
+            share >= SHARE_OF_LIMIT,
+            f"{result['rows']:,} rows were delivered at {rate:,.0f} rows/s, {share:.1%} of the limit "
+            f"(goal: at least {SHARE_OF_LIMIT:.0%})",
+        ),
+        (throttled == 0, f"ours in bulk caused {throttled} answers with status 429 (goal: none)"),
+        *complete(results),
+    ]
+
+
+def unlimited_verdicts(lines: Sequence[dict[str, Any]], *, ours: str, bare: str, drt: str) -> list[tuple[bool, str]]:
+    """Return the same for runs without limits; `ours` is the one without a ledger, beside those of MOST_LEDGER_COST."""
+    rates = {line["contender"]: line["median"] for line in lines}
+    fastest_drt = max(rate for name, rate in rates.items() if name.startswith(drt))
+    verdicts = []
+    for name, most in MOST_LEDGER_COST.items():
+        times, share, cost = rates[name] / fastest_drt, rates[name] / rates[bare], 1 - rates[name] / rates[ours]
+        verdicts += [
+            (times >= FASTER_THAN_DRT, f"{name}: {times:.2f} times {drt} (goal: at least {FASTER_THAN_DRT})"),
+            (share >= SHARE_OF_BARE, f"{name}: {share:.0%} of the bare loader (goal: at least {SHARE_OF_BARE:.0%})"),
+            (cost <= most, f"{name}: the ledger costs {cost:.1%} of the time (goal: at most {most:.0%})"),
+        ]
+    return verdicts + complete(lines)
+
+
+def growth_verdicts(results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]:
+    """Return the same for runs of growing size, the smallest first."""
+    smallest, before, largest = results[0], results[-2], results[-1]
+    growth = largest["peak_mib"] / smallest["peak_mib"]
+    slowdown = before["rows_per_second"] / largest["rows_per_second"]
     return [
         (
             growth <= MOST_MEMORY_GROWTH,
-            f"the peak of {results[-1]['rows']:,} rows is {growth:.3f} times that of {results[0]['rows']:,} "
+            f"the peak of {largest['rows']:,} rows is {growth:.3f} times that of {smallest['rows']:,} "
             f"(goal: at most {MOST_MEMORY_GROWTH})",
+        ),
+        (
+            slowdown <= MOST_SLOWDOWN,
+            f"a row of {largest['rows']:,} takes {slowdown:.2f} times as long as one of {before['rows']:,} "
+            f"(goal: at most {MOST_SLOWDOWN})",
         ),
         *complete(results),
     ]

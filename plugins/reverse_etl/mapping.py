@@ -159,6 +159,8 @@ def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callabl
 
 
 def _auto(value: object, write_datetime: Callable[[datetime], str]) -> object:
+    if type(value) is str and value.isascii():
+        return value
     match value:
         case bool():
             return value
@@ -192,10 +194,12 @@ def as_integer(value: object) -> int:
     """Return a whole number that fits 64 bits."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise InvalidRow("not_an_integer", f"expected a whole number, not {_type(value)}")
-    if not math.isfinite(value) or value != int(value):
+    if not _finite(value):
         raise InvalidRow("not_an_integer", "the number has a fraction or is not finite")
     if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
         raise InvalidRow("number_too_large", "the whole number does not fit 64 bits")
+    if value != int(value):
+        raise InvalidRow("not_an_integer", "the number has a fraction or is not finite")
     return int(value)
 
 
@@ -207,12 +211,15 @@ def as_number(value: object) -> int | float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise InvalidRow("not_a_number", f"expected a number, not {_type(value)}")
-    if not math.isfinite(value):
+    if not _finite(value):
         raise InvalidRow("not_finite", "NaN and infinity have no form in JSON")
     if isinstance(value, float):
         return value
     if isinstance(value, Decimal) and value.as_tuple().exponent != 0:
-        return float(value)
+        number = float(value)
+        if math.isinf(number):
+            raise InvalidRow("number_too_large", "the number is beyond the range of a float")
+        return number
     return as_integer(value)
 
 
@@ -238,6 +245,13 @@ def aware(value: object) -> datetime:
     if value.utcoffset() is None:
         raise InvalidRow("naive_datetime", "the date and time has no time zone")
     return value
+
+
+def _finite(value: float | Decimal) -> bool:
+    """Whether a number is finite; math.isfinite fails on a signalling NaN and on integers beyond a float's range."""
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def _type(value: object) -> str:

@@ -292,3 +292,20 @@ async def test_a_delivery_cut_short_from_outside_leaves_a_result_for_every_row()
     run.engine.abandon(source)
     assert add_up(500, run.engine.totals.as_dict())
     assert {result.code for result in run.results} == {"delivered", "interrupted", "not_sent"}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01])
+async def test_rows_of_a_person_whose_earlier_row_failed_wait_for_its_retry(pause: float) -> None:
+    platform = Platform(lambda call, row_id: CallFailed("no", status=500) if row_id == 0 else None, pause=pause)
+    source = [{"id": number, "person": "ada" if number < 3_000 else "bob"} for number in (0, 1, 2, 4_000)]
+    run = await Run(platform).deliver(source)
+    assert {row_id for _, row_id in platform.sent} == {0, 4_000}
+    assert [run.by_id(row_id).code for row_id in (1, 2)] == ["earlier_row_failed"] * 2
+    assert run.counts == {"delivered": 1, "failed": 3}
+
+
+async def test_thousands_of_rows_of_a_person_whose_first_row_failed_are_held_back() -> None:
+    platform = Platform(lambda call, row_id: CallFailed("no", status=500), pack=5_000, pause=0.01)
+    run = await Run(platform).deliver([{"id": number, "person": "ada"} for number in range(3_000)])
+    assert run.counts == {"failed": 3_000}
+    assert platform.sent == [("update", 0)]

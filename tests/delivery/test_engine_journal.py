@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -27,6 +26,8 @@ class Memory:
     def __init__(self, *, fails_after: int | None = None) -> None:
         self.marks: list[Mark] = []
         self.fails_after = fails_after
+
+    has_settled = True
 
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         for mark in self.marks:
@@ -96,7 +97,7 @@ async def test_a_row_that_changed_since_the_earlier_try_is_sent() -> None:
     class Versions(Platform):
         def render(self, row: Mapping[str, object]) -> RenderedRow:
             rendered = super().render(row)
-            return replace(rendered, calls=tuple(replace(call, body=str(row).encode()) for call in rendered.calls))
+            return rendered._replace(calls=tuple(call._replace(body=str(row).encode()) for call in rendered.calls))
 
     memory = Memory()
     await Run(Versions(), journal=memory).deliver(rows(2, version=1))

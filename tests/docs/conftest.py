@@ -66,6 +66,7 @@ def signups(
 
     folder = tmp_path_factory.mktemp("signups")
     connection = {"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}
+    platform.reset()
     server.load_sql(ROOT / "include/sql/schema.sql")
     server.load_sql(SIGNUPS / "schema.sql")
     with pytest.MonkeyPatch.context() as patch:

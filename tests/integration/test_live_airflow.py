@@ -90,6 +90,7 @@ def test_the_connection_form_has_our_fields(live: LiveAirflow) -> None:
         "timeout",
         "requests_in_flight",
         "rate_share",
+        "rate_limits",
         "tries",
     }
     assert iterable["standard_fields"]["password"]["title"] == "API key"

@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import orjson
 import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
-from reverse_etl.iterable.payloads import RowRenderer, derive_event_id, iterable_datetime
+from reverse_etl.iterable.payloads import (
+    EVENT_ID_NAMESPACE,
+    RowRenderer,
+    check_email,
+    derive_event_id,
+    iterable_datetime,
+)
 from reverse_etl.mapping import Constant, Field
+from reverse_etl.redaction import join_key
 
 ROW: dict[str, Any] = {
     "view_id": 41,
@@ -25,6 +36,64 @@ MAPPING = IterableDestination(
     event=EventTrack("page_view", created_at="seen_at", fields=(Field("page"), Field("timestamp", "seen_at"))),
 )
 BOTH_IDS = IterableDestination(email="email", user_id="user_id", user=UserUpdate((Field("first_name"),)))
+
+
+LOCAL_PARTS = [
+    "a",
+    "ada.lovelace",
+    "A+b_c-d",
+    "a..b",
+    ".a",
+    "a.",
+    "-",
+    "_",
+    "a" * 64,
+    "a" * 65,
+    "zoë",
+    '"a b"',
+    "a@b",
+    "",
+]
+DOMAINS = [
+    "example.com",
+    "EXAMPLE.com",
+    "a-b.co",
+    "-a.com",
+    "a-.com",
+    "a..com",
+    "localhost",
+    "a.test",
+    "1.2.3.4",
+    "com",
+]
+DOMAINS += [
+    "münchen.de",
+    "xn--mnchen-3ya.de",
+    "xn--a.de",
+    "a_b.com",
+    "example.com.",
+    "[1.2.3.4]",
+    "b" * 64 + ".com",
+    "",
+]
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_an_email_is_good_exactly_when_the_library_takes_it(domain: str) -> None:
+    for local in LOCAL_PARTS:
+        email = f"{local}@{domain}"
+        try:
+            validate_email(email, check_deliverability=False, strict=True)
+        except EmailNotValidError:
+            with pytest.raises(InvalidRow):
+                check_email(email)
+        else:
+            assert check_email(email) == email
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_an_events_id_is_a_uuid_of_version_5(parts: list[str]) -> None:
+    assert derive_event_id(*parts) == str(uuid.uuid5(EVENT_ID_NAMESPACE, join_key(parts).hex()))
 
 
 def renderer(mapping: IterableDestination = MAPPING, sync_name: str = "views") -> RowRenderer:

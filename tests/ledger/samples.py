@@ -74,7 +74,7 @@ def query(url: str, sql: str) -> Sequence[tuple[Any, ...]]:
 
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table but the labels, which only grow."""
-    tables = ("runs", "outcomes", "row_states", "quarantine", "rate_budgets")
+    tables = ("runs", "outcomes", "row_states", "quarantine", "rate_budgets", "privacy_actions")
     return {table: sorted(query(url, f"SELECT * FROM {table}"), key=repr) for table in tables}
 
 

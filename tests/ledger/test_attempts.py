@@ -233,22 +233,28 @@ CALLS = st.sampled_from([UPDATE, TRACK])
 OUTCOMES = st.sampled_from([outcome for outcome in Outcome if outcome is not Outcome.PLANNED])
 MARKS = st.lists(
     st.builds(
-        Marked, st.sampled_from([key(name) for name in range(4)]), CALLS, OUTCOMES, st.just("x"), fingerprint=st.none()
+        Marked,
+        st.sampled_from([key(name) for name in range(4)]),
+        CALLS,
+        OUTCOMES,
+        st.just("x"),
+        fingerprint=st.none(),
+        place=st.integers(0, 1),
     )
 )
 
 
 @given(MARKS)
 def test_one_result_per_call_is_settled_and_a_delivery_wins(marks: Sequence[Marked]) -> None:
-    by_call: dict[tuple[str, str], list[Outcome]] = {}
+    by_call: dict[tuple[str, int, str], list[Outcome]] = {}
     for mark in marks:
-        by_call.setdefault((mark.key, mark.call), []).append(mark.outcome)
+        by_call.setdefault((mark.call, mark.place, mark.key), []).append(mark.outcome)
     expected: dict[Any, Outcome] = {
         call: Outcome.DELIVERED if Outcome.DELIVERED in outcomes else outcomes[-1] for call, outcomes in by_call.items()
     }
     kept = settled(marks)
-    assert {(mark.key, mark.call): mark.outcome for mark in kept} == expected
-    assert [(mark.key, mark.call) for mark in kept] == sorted(expected)
+    assert {(mark.call, mark.place, mark.key): mark.outcome for mark in kept} == expected
+    assert [(mark.call, mark.place, mark.key) for mark in kept] == sorted(expected)
 
 
 def test_a_run_reference_is_a_value() -> None:

@@ -83,4 +83,5 @@ def test_nothing_is_left_of_a_person(ledger: Ledger, url: str) -> None:
         "row_states": 4,
         "quarantine": 2,
         "rate_budgets": 0,
+        "privacy_actions": 0,
     }

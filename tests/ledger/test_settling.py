@@ -131,3 +131,11 @@ def test_every_call_of_a_batch_is_settled(ledger: Ledger, rows: int) -> None:
 def test_several_processes_may_settle_the_same_rows_at_once(ledger: Ledger, url: str) -> None:
     results([("mark", url, batch, 1_500, 2) for batch in range(4)])
     assert query(url, "SELECT COUNT(delivered_at), COUNT(*) FROM row_states") == [(3_000, 6_000)]
+
+
+def test_a_key_that_is_in_a_batch_twice_has_the_state_of_the_later_row(ledger: Ledger) -> None:
+    attempt = ledger.begin(ref())
+    attempt.mark(0, [delivered("anna"), delivered("anna", fingerprint=OTHER)._replace(place=1)])
+    attempt.settle(0)
+    assert state(ledger) == RowState(OTHER, START, Outcome.DELIVERED)
+    assert len(attempt.outcomes(0)) == 2

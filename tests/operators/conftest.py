@@ -138,12 +138,18 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
     """Return a function that runs a sync over a query of the test's own, with one retry and no waiting."""
 
     def run(
-        query: str = QUERY, *, key: str = "view_id", destination: Any = None, deliver: Any = None, **params: object
+        query: str = QUERY,
+        *,
+        key: str = "view_id",
+        destination: Any = None,
+        deliver: Any = None,
+        retries: int = 1,
+        **params: object,
     ) -> Finished:
         path = tmp_path / "views.sql"
         path.write_text(query)
         sync = Sync(name="views", query=path, key=(key,), destination=destination or default_destination())
-        dag = build_dag(sync, deliver)
+        dag = build_dag(sync, deliver, retries=retries)
         register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")
 
@@ -159,7 +165,7 @@ def default_destination(calls: Literal["bulk", "single"] = "single") -> Iterable
     )
 
 
-def build_dag(sync: Sync, deliver_operator: Any = None) -> Any:
+def build_dag(sync: Sync, deliver_operator: Any = None, *, retries: int = 1) -> Any:
     from airflow.sdk import DAG, chain
 
     from reverse_etl.operators.deliver import DeliverOperator
@@ -173,7 +179,7 @@ def build_dag(sync: Sync, deliver_operator: Any = None) -> Any:
         schedule=None,
         start_date=datetime(2020, 1, 1, tzinfo=UTC),
         params=sync_params(),
-        default_args={"retries": 1, "retry_delay": timedelta(0)},
+        default_args={"retries": retries, "retry_delay": timedelta(0)},
     ) as dag:
         extract = ExtractOperator(task_id="extract", sync=sync)
         export_csv = ExportCsvOperator(task_id="export_csv", sync=sync)

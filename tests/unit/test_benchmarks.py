@@ -23,7 +23,7 @@ def speed_result(
     return {"contender": contender, "rows": 50, "rows_per_second": rate, "lost": lost, "sandbox": seen}
 
 
-def memory_result(rows: int, peak: float, *, lost: int = 0) -> dict[str, Any]:
+def growth_result(rows: int, peak: float, *, lost: int = 0) -> dict[str, Any]:
     seconds = {"extract": 1.0, "export_csv": 0.5, "deliver": 60.0}
     return {
         "contender": "steps",
@@ -73,14 +73,48 @@ def test_forty_times_the_script_without_a_429_reaches_the_goals() -> None:
     assert missed(report.speed_verdicts(lines, ours="ours", script="script")) == []
 
 
-@pytest.mark.parametrize(("peak", "complaints"), [(150.0, 0), (150.2, 1)])
-def test_memory_may_grow_by_half(peak: float, complaints: int) -> None:
-    verdicts = report.memory_verdicts([memory_result(10_000, 100.0), memory_result(1_000_000, peak)])
+@pytest.mark.parametrize(("peak", "rate", "complaints"), [(150.0, 720.0, 0), (150.2, 900.0, 1), (100.0, 719.0, 1)])
+def test_memory_may_grow_by_half_and_a_row_take_a_quarter_longer(peak: float, rate: float, complaints: int) -> None:
+    largest = growth_result(1_000_000, peak) | {"rows_per_second": rate}
+    verdicts = report.growth_verdicts([growth_result(10_000, 100.0), growth_result(100_000, 100.0), largest])
     assert len(missed(verdicts)) == complaints
 
 
-def test_a_memory_run_that_lost_calls_is_told() -> None:
-    verdicts = report.memory_verdicts([memory_result(10, 100.0), memory_result(20, 100.0, lost=40)])
+@pytest.mark.parametrize(
+    ("seconds", "throttled", "lost", "complaint"),
+    [(10.6, 0, 0, "94.3% of the limit"), (10.0, 3, 0, "3 answers with status 429"), (10.0, 0, 2, "2 calls of 100,000")],
+)
+def test_a_missed_goal_at_the_limits_is_told(seconds: float, throttled: int, lost: int, complaint: str) -> None:
+    result = speed_result("bulk", 0.0, throttled=throttled, lost=lost) | {"rows": 50_000, "deliver_seconds": seconds}
+    (text,) = missed(report.limit_verdicts([result]))
+    assert complaint in text
+
+
+def unlimited_rates(**changed: float) -> list[dict[str, Any]]:
+    rates = {"drt": 100.0, "drt, 2 threads": 90.0, "bare": 600.0, "ours": 420.0}
+    rates |= {"ours, ledger in SQLite": 400.0, "ours, ledger in MariaDB": 370.0}
+    rates |= {name.replace("_", " "): rate for name, rate in changed.items()}
+    return report.summarise([speed_result(name, rate) for name, rate in rates.items()])
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaints"),
+    [
+        ({}, []),
+        ({"drt": 130.0}, ["2.85 times drt"]),
+        ({"bare": 640.0}, ["58% of the bare loader"]),
+        ({"ours": 450.0}, ["SQLite: the ledger costs 11.1%"]),
+        ({"ours": 480.0}, ["SQLite: the ledger costs 16.7%", "MariaDB: the ledger costs 22.9%"]),
+    ],
+)
+def test_a_missed_goal_without_limits_is_told(changed: dict[str, float], complaints: list[str]) -> None:
+    texts = missed(report.unlimited_verdicts(unlimited_rates(**changed), ours="ours", bare="bare", drt="drt"))
+    assert len(texts) == len(complaints)
+    assert all(complaint in text for complaint, text in zip(complaints, texts, strict=True))
+
+
+def test_a_growing_run_that_lost_calls_is_told() -> None:
+    verdicts = report.growth_verdicts([growth_result(10, 100.0), growth_result(20, 100.0, lost=40)])
     assert missed(verdicts) == ["steps: 40 calls of 40 are missing in the sandbox"]
 
 
@@ -93,14 +127,14 @@ def test_a_table_is_aligned_and_compares_with_the_named_contender() -> None:
 
 
 def test_the_memory_table_has_every_step() -> None:
-    row = report.memory_table([memory_result(1_000_000, 150.25)]).splitlines()[1]
+    row = report.growth_table([growth_result(1_000_000, 150.25)]).splitlines()[1]
     assert row.split() == ["1,000,000", "150.2", "149.2", "1.0", "0.5", "60.0", "900.0", "0"]
 
 
 def test_the_time_told_beforehand_is_that_of_the_chosen_parts() -> None:
     plan = Plan()
-    assert plan.seconds(["speed", "memory"]) == plan.seconds(["speed"]) + plan.seconds(["memory"])
-    assert 0 < QUICK.seconds(["speed"]) < plan.seconds(["speed"])
+    assert plan.seconds(["script", "growth"]) == plan.seconds(["script"]) + plan.seconds(["growth"])
+    assert 0 < QUICK.seconds(["script"]) < plan.seconds(["script"])
 
 
 def test_what_is_measured_is_the_mapping_of_the_dag(tmp_path: Path) -> None:

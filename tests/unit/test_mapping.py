@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from reverse_etl.errors import ConfigurationError, InvalidRow
-from reverse_etl.mapping import Constant, Field, FieldRenderer, Kind, check_fields, columns_of
+from reverse_etl.mapping import Constant, Field, FieldRenderer, Kind, as_number, check_fields, columns_of
 
 SECRET = "ada@example.com"
 
@@ -127,3 +127,19 @@ def test_a_constant_without_json_form_is_refused(value: object) -> None:
 def test_fields_that_clash_are_refused(fields: list[object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         check_fields("UserUpdate.fields", fields, {"userId"})  # type: ignore[arg-type] # what a user may write
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (Decimal("sNaN"), "not_finite"),
+        (Decimal("1E+400"), "number_too_large"),
+        (Decimal("1E+999999"), "number_too_large"),
+        (10**400, "number_too_large"),
+    ],
+    ids=["signalling NaN", "decimal beyond a float", "exponent of a million", "integer beyond a float"],
+)
+def test_numbers_that_no_float_can_hold_are_refused(value: object, code: str) -> None:
+    with pytest.raises(InvalidRow) as refusal:
+        as_number(value)
+    assert refusal.value.code == code

@@ -27,7 +27,7 @@ def parsed(arguments: Sequence[str]) -> Command:
 
 def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
     # Imported only now: Airflow takes two seconds, and --help needs none of it.
-    from reverse_etl.cli import purge, quarantine
+    from reverse_etl.cli import forget, purge, quarantine
 
     commands: dict[str, Callable[[argparse.Namespace, Screen], int]] = {
         "list": quarantine.list_counts,
@@ -35,15 +35,17 @@ def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
         "replay": quarantine.replay,
         "discard": quarantine.discard,
         "purge": purge.purge,
+        "forget": forget.forget,
     }
     return commands[options.command](options, screen)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="reverse-etl", description="Look after the ledger: rows that were refused, and forgetting.")
-    groups = parser.add_subparsers(required=True, metavar="{quarantine,purge}")
+    groups = parser.add_subparsers(required=True, metavar="{quarantine,purge,forget}")
     _add_quarantine(groups.add_parser("quarantine", help="rows that were refused: look at them, send them again"))
     _add_purge(groups.add_parser("purge", help="forget what is old, or everything about a person"))
+    _add_forget(groups.add_parser("forget", help="have people forgotten, deleted or suppressed at every platform"))
     return parser
 
 
@@ -88,6 +90,21 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-id", action="append", default=[], help="a user id of the person; - reads from stdin")
     parser.add_argument("--sync", action="append", default=[], help="the sync of the next --key-values")
     parser.add_argument("--key-values", action="append", nargs="+", default=[], metavar="VALUE", help="a row's key")
+    _add_dags_folder(parser)
+
+
+def _add_forget(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="forget")
+    parser.add_argument("--action", choices=("suppress", "unsuppress", "delete", "forget"), default="forget")
+    parser.add_argument("--query", metavar="FILE", help="a SQL file whose columns are email, user_id or both")
+    parser.add_argument("--source-conn", default="mysql_default", metavar="CONN", help="where the query runs")
+    parser.add_argument("--email", action="append", default=[], help="an e-mail; - reads them from stdin, one a line")
+    parser.add_argument("--user-id", action="append", default=[], help="a user id; - reads them from stdin")
+    parser.add_argument("--conn", action="append", default=[], help="a connection (default: those of all syncs)")
+    parser.add_argument("--job", help="go on with this job: what it has confirmed is not sent again")
+    parser.add_argument("--asked-by", metavar="NAME", help="who asks, for the audit record (default: you)")
+    parser.add_argument("--dry-run", action="store_true", help="count the people and send nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
     _add_dags_folder(parser)
 
 

@@ -51,7 +51,7 @@ def _purge_person(options: Namespace, screen: Screen) -> int:
         raise ConfigurationError(
             f"{', '.join(syncs.unread)} could not be imported, so rows of its syncs would be missed; mend it first"
         )
-    emails, user_ids = _given(options)
+    emails, user_ids = given(options)
     keys = known_keys(zip(options.sync, options.key_values, strict=True), syncs)
     purged = purge_person(syncs, emails=emails, user_ids=user_ids, keys=keys)
     counts = {
@@ -73,7 +73,7 @@ def _purge_person(options: Namespace, screen: Screen) -> int:
     return 0
 
 
-def _given(options: Namespace) -> tuple[list[str], list[str]]:
+def given(options: Namespace) -> tuple[list[str], list[str]]:
     """Return e-mails and user ids, those of `-` from stdin, one a line."""
     if FROM_STDIN in options.email and FROM_STDIN in options.user_id:
         raise ConfigurationError("only one of --email and --user-id may be -, which reads from stdin")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.errors import DestinationError
@@ -13,8 +13,7 @@ Verdict: TypeAlias = Receipt | DestinationError
 """What the platform said of one call: a confirmation or a refusal, as a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One rendered API operation: its `kind` (such as `user_update`), the encoded JSON body and whom it is about.
 
     `identity` maps the platform's name of an identifier to its value, such as `{"email": ...}`; `name` is that of the
@@ -27,8 +26,7 @@ class Call:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedRow:
+class RenderedRow(NamedTuple):
     """The calls of one row, in the order they must be made, and all identifiers of the person they are about.
 
     Two rows that share one of `identifiers` are never in flight together.
@@ -40,10 +38,14 @@ class RenderedRow:
 
 @dataclass(frozen=True, slots=True)
 class PackLimit:
-    """How many calls one request may carry, and how many bytes their bodies may have together."""
+    """How many calls one request may carry, and how many bytes their bodies may have together.
+
+    Kinds of call that name the same `lane` share requests; without one a kind has requests of its own.
+    """
 
     calls: int
     body_bytes: int
+    lane: str = ""
 
 
 class Destination(Protocol):
@@ -59,7 +61,7 @@ class Destination(Protocol):
         """Return how calls of a kind are packed; one call per request where the limit is 1."""
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
-        """Send a pack of calls of one kind, retries included, and return the verdict on each, in their order.
+        """Send a pack of calls of one lane, retries included, and return the verdict on each, in their order.
 
         No two calls of a pack are about the same person. Raise AccountRefused when no call can succeed.
         """

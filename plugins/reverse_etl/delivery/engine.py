@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
-from reverse_etl.delivery.destination import Destination, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Destination, RenderedRow, Verdict
 from reverse_etl.delivery.journal import WHOLE_ROW, Journal, Mark, NoJournal
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
@@ -47,9 +47,11 @@ class DeliveryEngine:
         self._journal = journal or NoJournal()
         self._dry_run = dry_run
         self._people = PersonOrder()
+        self._held_back: set[str] = set()
         self._breaker = Breaker(stopped)
         self._invalid: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
+        self._rows_read = 0
         self._read_ahead = 1
         self._all_read = False
         self._begun = False
@@ -129,12 +131,14 @@ class DeliveryEngine:
     def _admit(self, row: Row) -> None:
         key = key_of(row, self._key)
         hashed = self._hash_key(key)
+        place = self._rows_read
+        self._rows_read += 1
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
             rendered = self._destination.render(row)
         except InvalidRow as problem:
-            self._refuse(hashed, problem.code)
+            self._refuse(hashed, place, problem.code)
             return
         if self._dry_run:
             self._finish(RowResult(hashed, Outcome.PLANNED, "dry_run"))
@@ -146,14 +150,17 @@ class DeliveryEngine:
         if self._breaker.stopped or self._over:
             self._finish(RowResult(hashed, Outcome.FAILED, "not_sent", tuple(results)))
             return
-        admitted = RowInFlight(hashed, rendered, results)
+        if not self._held_back.isdisjoint(rendered.identifiers):
+            self._finish(_held_back(hashed, results))
+            return
+        admitted = RowInFlight(hashed, place, rendered, results)
         self._under_way[id(admitted)] = admitted
         if self._people.enter(admitted):
             self._queue(admitted)
 
-    def _refuse(self, key: str, code: str) -> None:
+    def _refuse(self, key: str, place: int, code: str) -> None:
         if not self._dry_run:
-            self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None))
+            self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None, place))
         self._finish(RowResult(key, Outcome.INVALID, code))
 
     async def _mark_invalid(self) -> None:
@@ -164,7 +171,7 @@ class DeliveryEngine:
     def _settled(self, key: str, rendered: RenderedRow) -> list[CallResult]:
         """Return the results of the row's first calls that an earlier try has settled."""
         results: list[CallResult] = []
-        for call in rendered.calls:
+        for call in rendered.calls if self._journal.has_settled else ():
             result = self._journal.settled(key, call.kind, self._hash_key.fingerprint(call.body))
             if result is None:
                 break
@@ -188,7 +195,7 @@ class DeliveryEngine:
             return
         for packer, may_be_partial in reversed(self._ready()):
             while self._has_room and (packer.is_full or (may_be_partial and len(packer))):
-                task = asyncio.create_task(self._send(packer.take()))
+                task = asyncio.create_task(self._send(packer.lane, packer.take()))
                 self._sending.add(task)
 
     def _ready(self) -> list[tuple[Packer, bool]]:
@@ -197,7 +204,7 @@ class DeliveryEngine:
         upstream = 0 if self._all_read else 1
         for packer in self._packers:
             ready.append((packer, upstream == 0 or not self._sending))
-            upstream += len(packer) + self._in_flight[packer.kind]
+            upstream += len(packer) + self._in_flight[packer.lane]
         return ready
 
     @property
@@ -205,22 +212,21 @@ class DeliveryEngine:
         allowed = self._destination.requests_in_flight if self._breaker.has_answered else 1
         return len(self._sending) < allowed
 
-    async def _send(self, pack: Sequence[RowInFlight]) -> None:
+    async def _send(self, lane: str, pack: Sequence[RowInFlight]) -> None:
         calls = [row.next_call for row in pack]
-        kind = calls[0].kind
-        self._in_flight[kind] += 1
+        self._in_flight[lane] += 1
         try:
             try:
                 verdicts = await self._destination.send(calls)
             except AccountRefused as error:
                 verdicts = [error] * len(calls)
-            results = [result_of(kind, verdict) for verdict in verdicts]
+            results = _results_of(calls, verdicts)
             await self._journal.mark(list(self._marks(pack, verdicts, results)))
-            self._breaker.note(kind, verdicts)
+            self._breaker.note(lane, verdicts)
             for row, result in zip(pack, results, strict=True):
                 self._advance(row, result)
         finally:
-            self._in_flight[kind] -= 1
+            self._in_flight[lane] -= 1
             self._changed.set()
 
     def _marks(
@@ -228,7 +234,7 @@ class DeliveryEngine:
     ) -> Iterator[Mark]:
         for row, verdict, result in zip(pack, verdicts, results, strict=True):
             if not isinstance(verdict, AccountRefused):  # no row is to blame for that
-                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body))
+                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body), row.place)
 
     def _advance(self, row: RowInFlight, result: CallResult) -> None:
         row.results.append(result)
@@ -240,10 +246,19 @@ class DeliveryEngine:
     # --- Results ----------------------------------------------------------------------------------------------
 
     def _leave(self, row: RowInFlight, result: RowResult) -> None:
-        del self._under_way[id(row)]
-        self._finish(result)
-        for following in self._people.leave(row):
-            self._queue(following)
+        """Finish a row; the rows of its person that waited go on, or are held back where it may be sent once more."""
+        leaving = [(row, result)]
+        while leaving:
+            row, result = leaving.pop()
+            del self._under_way[id(row)]
+            self._finish(result)
+            if result.outcome is Outcome.FAILED and not self._breaker.stopped:
+                self._held_back.update(row.rendered.identifiers)
+            for following in self._people.leave(row):
+                if self._held_back.isdisjoint(following.rendered.identifiers):
+                    self._queue(following)
+                else:
+                    leaving.append((following, _held_back(following.key, following.results)))
 
     def _give_up_queued(self) -> None:
         while queued := [row for packer in self._packers for row in packer.drain()]:
@@ -253,3 +268,21 @@ class DeliveryEngine:
     def _finish(self, result: RowResult) -> None:
         self.totals.add(result)
         self._on_result(result)
+
+
+def _held_back(key: str, results: Sequence[CallResult]) -> RowResult:
+    """Return the result of a row that must not overtake an earlier one of its person, which a retry sends again."""
+    return RowResult(key, Outcome.FAILED, "earlier_row_failed", tuple(results))
+
+
+def _results_of(calls: Sequence[Call], verdicts: Sequence[Verdict]) -> list[CallResult]:
+    """Return the result of each verdict; most calls of a pack share one, which is made once."""
+    made: dict[tuple[str, int], CallResult] = {}
+    results = []
+    for call, verdict in zip(calls, verdicts, strict=True):
+        same = (call.kind, id(verdict))
+        result = made.get(same)
+        if result is None:
+            result = made[same] = result_of(call.kind, verdict)
+        results.append(result)
+    return results

@@ -15,15 +15,21 @@ class Mark(NamedTuple):
     """What became of one call of the row with the hashed key `key`.
 
     `fingerprint` are 16 bytes that stand for the rendered call; None where the row was refused before it became calls.
+    `place` is that of the row in its batch, from 0.
     """
 
     key: str
     result: CallResult
     fingerprint: bytes | None
+    place: int = 0
 
 
 class Journal(Protocol):
     """Remembers what became of calls. An error it raises ends the delivery: nothing is sent that is not recorded."""
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether any call needs no further try; asking about each one costs time."""
 
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         """Return the result of a call that needs no further try in this attempt of the run, None for any other."""
@@ -34,6 +40,8 @@ class Journal(Protocol):
 
 class NoJournal:
     """Remembers nothing: for dry runs and for measuring."""
+
+    has_settled = False
 
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         """Return None: no call is known."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -50,7 +50,7 @@ class ResultWriter:
     def flush(self) -> None:
         """Write what is held."""
         if self._held:
-            self._parquet.write_batch(pa.RecordBatch.from_pylist(list(map(_as_dict, self._held)), schema=SCHEMA))
+            self._parquet.write_batch(_record_batch(self._held))
             self._held.clear()
 
 
@@ -76,20 +76,23 @@ def read_results(source: StagingPath) -> Iterator[RowResult]:
         ) from None
 
 
-def _as_dict(result: RowResult) -> dict[str, object]:
-    """Return what `asdict` would: that takes eight times as long, and the event loop waits for it."""
-    calls = [
-        {
-            "call": call.call,
-            "outcome": call.outcome,
-            "code": call.code,
-            "status": call.status,
-            "tries": call.tries,
-            "request_id": call.request_id,
-        }
-        for call in result.calls
-    ]
-    return {"key": result.key, "outcome": result.outcome, "code": result.code, "calls": calls}
+def _record_batch(results: Sequence[RowResult]) -> pa.RecordBatch:
+    """Return the results column by column: a dictionary per row takes five times as long, and the event loop waits."""
+    offsets = [0]
+    calls: list[CallResult] = []
+    for result in results:
+        calls += result.calls
+        offsets.append(len(calls))
+    values = [pa.array([getattr(call, field.name) for call in calls], field.type) for field in CALL]
+    return pa.record_batch(
+        [
+            pa.array([result.key for result in results]),
+            pa.array([result.outcome for result in results]),
+            pa.array([result.code for result in results]),
+            pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(values, fields=list(CALL))),
+        ],
+        schema=SCHEMA,
+    )
 
 
 def _row_result(values: dict[str, object]) -> RowResult:

@@ -99,7 +99,7 @@ class Transport(Generic[AnswerT]):
     async def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
         """Post and return the answer, whatever its status; raise the DestinationError of a request without one."""
         if self._session is None:
-            raise RuntimeError("the client is not open; use it as `async with ...Client(...) as client`")
+            raise RuntimeError("the client is not open; use it as `async with client:`")
         try:
             async with self._session.post(
                 path,

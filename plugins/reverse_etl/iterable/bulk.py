@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reverse_etl.delivery.destination import Call, Verdict
-from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.retry import Sleep
 from reverse_etl.errors import AccountRefused, CallRejected, DestinationError, UserNotFound, UserSuppressed
 from reverse_etl.iterable.bulk_answers import BadRows, BulkAnswer
@@ -95,10 +94,10 @@ class _Pack:
         except DestinationError as failure:
             return [failure] * len(calls)
         self._note(answer)
-        verdicts = answer.verdicts(calls)
+        verdicts = answer.verdicts(calls, tries)
         open_calls = [call for call, verdict in zip(calls, verdicts, strict=True) if verdict is None]
         singly = iter(await self._singly.send(open_calls))
-        return [_with_tries(verdict, tries) if verdict else next(singly) for verdict in verdicts]
+        return [verdict or next(singly) for verdict in verdicts]
 
     async def _without_bad_rows(self, calls: Sequence[Call], refusal: BadRows) -> list[Verdict]:
         bad = {place for place in refusal.rows if place < len(calls)}
@@ -115,10 +114,3 @@ class _Pack:
             return await self._singly.send(calls)
         middle = len(calls) // 2
         return await self.resolve(calls[:middle]) + await self.resolve(calls[middle:])
-
-
-def _with_tries(verdict: Verdict, tries: int) -> Verdict:
-    if isinstance(verdict, Receipt):
-        return replace(verdict, tries=tries)
-    verdict.tries = tries
-    return verdict

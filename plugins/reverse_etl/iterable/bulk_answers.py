@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from reverse_etl.delivery.answers import envelope_of, error_of
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.errors import AnswerUnreadable, CallRejected, DestinationError, UserNotFound, UserSuppressed
-from reverse_etl.iterable.answers import Answer, envelope_of, error_of, refusal
+from reverse_etl.iterable.answers import Answer, refusal
 
 # What each list of `failedUpdates` means for the rows it names.
 LISTS: dict[str, tuple[type[DestinationError], str]] = {
@@ -44,14 +45,26 @@ class BulkAnswer:
     disallowed_events: frozenset[str]
     dropped_fields: frozenset[str]
 
-    def verdicts(self, calls: Sequence[Call]) -> list[Verdict | None]:
-        """Return the verdict on each call; None where the answer leaves open whether it was applied."""
+    def verdicts(self, calls: Sequence[Call], tries: int = 1) -> list[Verdict | None]:
+        """Return the verdict on each call; None where the answer leaves open whether it was applied.
+
+        `tries` are the requests that were spent.
+        """
+        receipt = Receipt(self.answer.status, self.answer.request_id, tries)
+        if not self.failed and not self._names_any and self.counted == len(calls):
+            return [receipt] * len(calls)
         named = [self._refusal_of(call) for call in calls]
+        for verdict in named:
+            if verdict is not None:
+                verdict.tries = tries
         refused = sum(verdict is not None for verdict in named)
         if self.failed > refused or self.counted != len(calls):
             return list(named)
-        receipt = Receipt(self.answer.status, self.answer.request_id)
         return [verdict or receipt for verdict in named]
+
+    @property
+    def _names_any(self) -> bool:
+        return bool(self.emails or self.user_ids or self.disallowed_events)
 
     def _refusal_of(self, call: Call) -> DestinationError | None:
         if call.name in self.disallowed_events:

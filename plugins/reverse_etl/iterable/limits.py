@@ -25,6 +25,8 @@ class Endpoint(StrEnum):
     EVENT_TRACK = "/api/events/track"
     USER_BULK_UPDATE = "/api/users/bulkUpdate"
     EVENT_TRACK_BULK = "/api/events/trackBulk"
+    USER_FORGET = "/api/users/forget"
+    USER_UNFORGET = "/api/users/unforget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,12 @@ LIMITS = {
     Endpoint.EVENT_TRACK: Limit(per_second=2000),
     Endpoint.USER_BULK_UPDATE: Limit(per_second=5),
     Endpoint.EVENT_TRACK_BULK: Limit(per_second=10),
+    Endpoint.USER_FORGET: Limit(per_second=3),
+    Endpoint.USER_UNFORGET: Limit(per_second=3),
 }
+
+FORGET_PER_DAY = 1_000
+"""Requests in 24 hours, of forget and of unforget each."""
 
 HEADROOM = 0.99
 """Share of a limit we use, so that two clocks that differ by a hair cause no 429."""

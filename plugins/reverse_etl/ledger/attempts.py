@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, tuple_, update
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
@@ -64,14 +64,16 @@ class Attempt:
 
     def outcomes(self, batch: int) -> list[Marked]:
         """Return what is recorded of a batch, in key order."""
-        columns = ("row_key", "call_kind", "outcome", "code", "status", "tries", "request_id", "fingerprint")
+        columns = ("row_key", "call_kind", "outcome", "code", "status", "tries", "request_id", "fingerprint", "place")
         query = select(*(OUTCOMES.c[name] for name in columns)).where(*self._of_batch(batch))
         rows = self._read(query.order_by(OUTCOMES.c.row_key, OUTCOMES.c.call_kind))
         names = self._labels.names({number for row in rows for number in (row[1], row[3])})
         words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
         return [
-            Marked(key, names[call], words[outcome], names[code], status, tries, request_id, fingerprint_of(identified))
-            for key, call, outcome, code, status, tries, request_id, identified in rows
+            Marked(
+                key, names[call], words[outcome], names[code], status, tries, request_id, fingerprint_of(mark), place
+            )
+            for key, call, outcome, code, status, tries, request_id, mark, place in rows
         ]
 
     def mark(self, batch: int, results: Sequence[Marked]) -> None:
@@ -111,15 +113,14 @@ class Attempt:
             .where(RUNS.c.dag_id == ref.dag_id, RUNS.c.run_id == ref.run_id, RUNS.c.sync == ref.sync)
             .where(RUNS.c.attempt < ref.attempt)
         )
-        delivered_before = (
-            select(before.c.row_key)
-            .where(before.c.attempt_id.in_(earlier), before.c.batch == batch, before.c.outcome == DELIVERED)
-            .where(before.c.row_key == OUTCOMES.c.row_key, before.c.call_kind == OUTCOMES.c.call_kind)
+        delivered_before = select(before.c.row_key, before.c.call_kind).where(
+            before.c.attempt_id.in_(earlier), before.c.batch == batch, before.c.outcome == DELIVERED
         )
         query = (
             select(func.count())
             .select_from(OUTCOMES)
-            .where(*self._of_batch(batch), OUTCOMES.c.outcome == DELIVERED, delivered_before.exists())
+            .where(*self._of_batch(batch), OUTCOMES.c.outcome == DELIVERED)
+            .where(tuple_(OUTCOMES.c.row_key, OUTCOMES.c.call_kind).in_(delivered_before))
         )
         [(count,)] = self._read(query)
         return int(count)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Row, Select, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.problems import may_repeat, translated
@@ -27,6 +27,7 @@ CONNECTS_WITHIN_SECONDS = 10
 ANSWERS_WITHIN_SECONDS = 120
 
 SQLITE_CACHE_KIB = 16 * 1024
+MILLISECONDS_BETWEEN_LOOKS = 3
 SQLITE_PAGES_BETWEEN_CHECKPOINTS = 64_000
 """Up to 256 MB of write-ahead log: row states change all over their table, and a page counts once a checkpoint.
 
@@ -202,8 +203,27 @@ def _prepare_connections(engine: Engine, kind: str, patience: float) -> None:
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
             # A transaction that writes takes the lock at once: one that has read first cannot wait for it.
-            writes = connection.get_execution_options().get("ledger_writes")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            if connection.get_execution_options().get("ledger_writes"):
+                _begin_to_write(connection, patience)
+            else:
+                connection.exec_driver_sql("BEGIN")
+
+
+def _begin_to_write(connection: Connection, patience: float) -> None:
+    """Take SQLite's one lock, looking every few milliseconds: SQLite itself would soon look ten times a second only."""
+    end = time.monotonic() + patience
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {MILLISECONDS_BETWEEN_LOOKS}")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() >= end:
+                    raise
+            else:
+                return
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(patience * 1000)}")
 
 
 def _use_write_ahead_log(cursor: DBAPICursor, patience: float) -> None:

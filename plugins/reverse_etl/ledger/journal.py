@@ -34,10 +34,13 @@ class BatchJournal:
         self._problem: Exception | None = None
         self.resumed = 0
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether an earlier try had any final result."""
+        return bool(self._settled)
+
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         """Return the result an earlier try had of the very same call, if that was final."""
-        if not self._settled:
-            return None
         result = self._settled.get((key, call, fingerprint))
         self.resumed += result is not None
         return result
@@ -64,7 +67,7 @@ class BatchJournal:
         self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
 
 
-def _marked(key: str, result: CallResult, fingerprint: bytes | None) -> Marked:
+def _marked(key: str, result: CallResult, fingerprint: bytes | None, place: int) -> Marked:
     return Marked(
         key,
         result.call,
@@ -74,6 +77,7 @@ def _marked(key: str, result: CallResult, fingerprint: bytes | None) -> Marked:
         result.tries,
         result.request_id,
         fingerprint,
+        place,
     )
 
 

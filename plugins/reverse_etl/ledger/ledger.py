@@ -15,6 +15,7 @@ from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
+from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import purge_keys, purge_old
@@ -84,6 +85,14 @@ class Ledger:
         number = self._database.write("record a run", lambda connection: attempt_number(connection, ref, now))
         return Attempt(self._database, self._labels, self._writers, self._settling, self._clock, ref, number)
 
+    def privacy_job(self, job: PrivacyJob) -> PrivacyActions:
+        """Return the audit record of one job for people's privacy, to be asked and written."""
+        return PrivacyActions(self._database, self.budgets, self._clock, job)
+
+    def audit(self, person: str) -> list[AuditRecord]:
+        """Return the privacy actions recorded for a hashed person, the newest first."""
+        return audit_records(self._database, person)
+
     def states(self, sync: str, keys: Sequence[str]) -> Mapping[tuple[str, str], RowState]:
         """Return what was last delivered, by hashed key and call; calls never delivered are absent.
 
@@ -111,5 +120,8 @@ class Ledger:
         return purge_old(self._database, self._clock, older_than, states_older_than)
 
     def purge_person(self, keys: Sequence[str]) -> Purged:
-        """Remove everything about the rows of the hashed `keys`; run totals, which name nobody, stay."""
+        """Remove everything about the rows of the hashed `keys`.
+
+        Run totals, which name nobody, stay, and so does the audit record of privacy actions, which proves the removal.
+        """
         return purge_keys(self._database, keys)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
+from typing import Any
 
 from sqlalchemy import Connection, Dialect, delete, select
 
@@ -28,6 +30,11 @@ DELIVERED = OUTCOME_NUMBERS[Outcome.DELIVERED]
 QUARANTINED = (Outcome.INVALID, Outcome.REJECTED)
 """Refused for good, by us or by them; another try needs another row."""
 
+ALIKE = ("call_kind", "code", "status", "tries", "request_id", "outcome")
+"""What the calls of a bulk request have in common when nothing went wrong."""
+
+MOST_GROUPS_ALIKE = 4
+
 KEYS_PER_STATEMENT = 500
 
 ROW_KEY_LENGTH = 32
@@ -42,15 +49,13 @@ class Writers:
         # Another version of the call may have been applied since.
         still_true = "CASE WHEN outcomes.fingerprint = excluded.fingerprint THEN outcomes.fingerprint END"
         names = ("code", "status", "tries", "request_id", "at", "outcome")
-        self.outcomes = Upsert(
-            dialect,
-            OUTCOMES,
-            {
-                name: kept.format(stays=stays, there=there, name=name)
-                for name, there in {"fingerprint": still_true, **{name: f"outcomes.{name}" for name in names}}.items()
-            },
-            same=("attempt_id", "batch", "at"),
-        )
+        updates = {
+            name: kept.format(stays=stays, there=there, name=name)
+            for name, there in {"fingerprint": still_true, **{name: f"outcomes.{name}" for name in names}}.items()
+        }
+        of_the_batch = ("attempt_id", "batch", "at")
+        self.outcomes = Upsert(dialect, OUTCOMES, updates, same=of_the_batch)
+        self.outcomes_alike = Upsert(dialect, OUTCOMES, updates, same=(*of_the_batch, *ALIKE))
         again = "CASE WHEN quarantine.attempt_id = excluded.attempt_id THEN {same} ELSE {other} END"
         self.quarantine = Upsert(
             dialect,
@@ -66,7 +71,7 @@ class Writers:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Results of one batch of one attempt, ready to be written: one result per key and call, in key order.
+    """Results of one batch of one attempt, ready to be written: one per call and row, in the order of the table.
 
     Sorted, so that workers that meet the same rows lock them in the same order, and neighbours share a page.
     """
@@ -80,15 +85,33 @@ class Mark:
 
     def write(self, connection: Connection, writers: Writers) -> None:
         """Write everything; the caller's transaction makes it all or nothing."""
-        writers.outcomes(connection, list(self._outcomes()), (self.attempt_id, self.batch, self.at))
+        self._write_outcomes(connection, writers)
         self._leave_quarantine(connection)
         writers.quarantine(connection, list(self._quarantined()))
 
+    def _write_outcomes(self, connection: Connection, writers: Writers) -> None:
+        of_the_batch = (self.attempt_id, self.batch, self.at)
+        alike = self._alike()
+        if len(alike) > MOST_GROUPS_ALIKE:
+            writers.outcomes(connection, list(self._outcomes()), of_the_batch)
+            return
+        for (call, code, status, tries, request_id, outcome), rows in alike.items():
+            shared = (self.labels[call], self.labels[code], status, tries, request_id, OUTCOME_NUMBERS[outcome])
+            writers.outcomes_alike(connection, rows, of_the_batch + shared)
+
+    def _alike(self) -> dict[tuple[Any, ...], list[tuple[object, ...]]]:
+        """Return the keys and fingerprints of calls by what they have in common."""
+        groups: dict[tuple[Any, ...], list[tuple[object, ...]]] = {}
+        for key, call, outcome, code, status, tries, request_id, fingerprint, place in self.results:
+            identified = fingerprint.hex() if fingerprint is not None else None
+            groups.setdefault((call, code, status, tries, request_id, outcome), []).append((place, key, identified))
+        return groups
+
     def _outcomes(self) -> Iterator[tuple[object, ...]]:
         numbers, labels = OUTCOME_NUMBERS, self.labels
-        for key, call, outcome, code, status, tries, request_id, fingerprint in self.results:
+        for key, call, outcome, code, status, tries, request_id, fingerprint, place in self.results:
             identified = fingerprint.hex() if fingerprint is not None else None
-            yield key, labels[call], labels[code], status, tries, request_id, identified, numbers[outcome]
+            yield labels[call], place, key, labels[code], status, tries, request_id, identified, numbers[outcome]
 
     def _leave_quarantine(self, connection: Connection) -> None:
         of_the_sync = QUARANTINE.c.sync == self.sync
@@ -102,7 +125,7 @@ class Mark:
             )
 
     def _quarantined(self) -> Iterator[tuple[object, ...]]:
-        for key, call, outcome, code, status, _, request_id, _ in self.results:
+        for key, call, outcome, code, status, _, request_id, *_ in self.results:
             if outcome in QUARANTINED:
                 seen = (self.at, self.at, 1, self.attempt_id)
                 yield self.sync, key, call, outcome.value, code, status, request_id, *seen
@@ -115,32 +138,34 @@ class Mark:
                 yield call, keys[start : start + KEYS_PER_STATEMENT]
 
 
-def settled(results: Iterable[Marked]) -> list[Marked]:
-    """Return one result per key and call, in key order: the last delivery where there is one, else the last.
+def settled(results: Sequence[Marked]) -> list[Marked]:
+    """Return one result per call and row, sorted by them: the last delivery where there is one, else the last.
 
     A delivery followed by another version of the call that was not confirmed loses its fingerprint.
     Raises ConfigurationError for a result the ledger cannot hold.
     """
-    latest: dict[tuple[str, str], Marked] = {}
+    latest: dict[tuple[str, int, str], Marked] = {}
     for result in results:
-        place = (result.key, result.call)
+        place = _of_a_row(result)
         before = latest.get(place)
         if before is None or before.outcome is not Outcome.DELIVERED or result.outcome is Outcome.DELIVERED:
             latest[place] = result
         elif before.fingerprint != result.fingerprint:
             latest[place] = before._replace(fingerprint=None)
-    return [_checked(latest[place]) for place in sorted(latest)]
+    return _all_checked([latest[place] for place in sorted(latest)])
 
 
-def _checked(result: Marked) -> Marked:
-    if result.outcome not in OUTCOME_NUMBERS:
-        raise ConfigurationError(f"the outcome {result.outcome} is not kept in the ledger; a dry run records nothing")
-    if len(result.key) != ROW_KEY_LENGTH:
-        raise ConfigurationError(f"a hashed key has {len(result.key)} characters, expected {ROW_KEY_LENGTH}")
-    fingerprint = result.fingerprint
-    if fingerprint is not None and len(fingerprint) != FINGERPRINT_BYTES:
-        raise ConfigurationError(f"a fingerprint has {len(fingerprint)} bytes, expected {FINGERPRINT_BYTES}")
-    return result
+_of_a_row = attrgetter("call", "place", "key")
+
+
+def _all_checked(results: list[Marked]) -> list[Marked]:
+    for outcome in {result.outcome for result in results} - OUTCOME_NUMBERS.keys():
+        raise ConfigurationError(f"the outcome {outcome} is not kept in the ledger; a dry run records nothing")
+    for length in {len(result.key) for result in results} - {ROW_KEY_LENGTH}:
+        raise ConfigurationError(f"a hashed key has {length} characters, expected {ROW_KEY_LENGTH}")
+    for length in {len(result.fingerprint or b"") for result in results} - {0, FINGERPRINT_BYTES}:
+        raise ConfigurationError(f"a fingerprint has {length} bytes, expected {FINGERPRINT_BYTES}")
+    return results
 
 
 def cleaned(results: Sequence[Marked]) -> list[Marked]:

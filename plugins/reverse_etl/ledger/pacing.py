@@ -10,15 +10,19 @@ from reverse_etl.delivery.pacing import Pacer, Paces
 from reverse_etl.ledger.budgets import Budgets
 from reverse_etl.ledger.records import Lease
 
-LEASE_SECONDS = 1.0
-"""A lease is as short as it can be without asking all the time: what its holder does not use is lost to all."""
+LEASE_SECONDS = 0.25
+"""The longest lease of more than one slot: short, because what its holder does not use is lost to all."""
 
-AHEAD_SECONDS = 0.25
+AHEAD_SECONDS = 0.1
 """How long before the end of a lease the next one is asked for, so that the answer is there in time."""
 
 
 class LeasedSlots:
-    """The slots of one endpoint, leased a second at a time; raises LedgerUnavailable when no lease can be had."""
+    """The slots of one endpoint, leased as they are needed; raises LedgerUnavailable when no lease can be had.
+
+    A lease has as many slots as are asked for at the moment, and twice as many as the last one while all are used: who
+    needs less than the rate leaves the rest of it to the others.
+    """
 
     def __init__(
         self,
@@ -34,20 +38,23 @@ class LeasedSlots:
         self._per_second = per_second
         self._per_lease = max(1, int(per_second * LEASE_SECONDS))
         self._clock = clock
+        self._size = 0
+        self._asking = 0
+        self._missed = False
         self._free: list[float] = []
         self._ahead: asyncio.Task[list[float]] | None = None
         self._turn = asyncio.Lock()
 
     async def next(self, not_before: float) -> float:
         """Return the next free moment; those before `not_before` were missed and are lost."""
-        async with self._turn:
-            while True:
-                while self._free:
-                    slot = self._free.pop()
-                    if slot >= not_before:
-                        self._look_ahead()
-                        return slot
-                self._free = await self._renewed()
+        self._asking += 1
+        try:
+            async with self._turn:
+                while (slot := self._take(not_before)) is None:
+                    self._free = await self._renewed()
+                return slot
+        finally:
+            self._asking -= 1
 
     async def push_back(self, seconds: float) -> None:
         """Let nobody begin a lease for so long, and drop the one in hand."""
@@ -61,8 +68,18 @@ class LeasedSlots:
         if ahead is not None:
             await asyncio.gather(ahead, return_exceptions=True)
 
+    def _take(self, not_before: float) -> float | None:
+        while self._free:
+            slot = self._free.pop()
+            if slot >= not_before:
+                self._look_ahead()
+                return slot
+            self._missed = True
+        return None
+
     def _look_ahead(self) -> None:
-        if self._ahead is None and self._per_lease > 1 and len(self._free) <= self._per_second * AHEAD_SECONDS:
+        uses_all = self._size == self._per_lease > 1
+        if uses_all and self._ahead is None and len(self._free) <= self._per_second * AHEAD_SECONDS:
             self._ahead = asyncio.create_task(self._leased())
 
     async def _renewed(self) -> list[float]:
@@ -71,7 +88,10 @@ class LeasedSlots:
 
     async def _leased(self) -> list[float]:
         """Return the slots of a new lease, the first one last."""
-        lease: Lease = await asyncio.to_thread(self._budgets.lease, *self._budget, self._per_lease, self._per_second)
+        grown = 1 if self._missed else 2 * self._size
+        self._missed = False
+        self._size = min(max(self._asking, grown, 1), self._per_lease)
+        lease: Lease = await asyncio.to_thread(self._budgets.lease, *self._budget, self._size, self._per_second)
         begin = self._clock() + lease.wait
         return [begin + number * lease.interval for number in reversed(range(lease.slots))]
 

@@ -36,6 +36,7 @@ _SQLITE = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
     "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR_SHMSIZE": _FULL,
     "SQLITE_READONLY": _NOT_WRITABLE,
     "SQLITE_CANTOPEN": _NOT_WRITABLE,
     "SQLITE_PERM": _NOT_WRITABLE,
@@ -124,7 +125,7 @@ def _cause(error: SQLAlchemyError, number: int | str | None) -> _Cause:
         return _cause_in_words(error)
     if number.startswith("SQLITE_"):
         # SQLite's extended names begin with the plain one: SQLITE_BUSY_SNAPSHOT.
-        return _SQLITE.get("_".join(number.split("_")[:2]), _UNKNOWN)
+        return _SQLITE.get(number) or _SQLITE.get("_".join(number.split("_")[:2]), _UNKNOWN)
     found = [length for length in (5, 3, 2) if number[:length] in _POSTGRESQL]
     return _POSTGRESQL[number[: found[0]]] if found else _UNKNOWN
 

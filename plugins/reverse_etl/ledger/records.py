@@ -56,7 +56,8 @@ class Marked(NamedTuple):
     """What became of one call of one row; a tuple, because a run makes millions of them.
 
     `key` is the hashed key, `call` the kind of call or WHOLE_ROW, `tries` the requests spent. `fingerprint` are the 16
-    bytes that identify the rendered call; None where the sync does not detect changes.
+    bytes that identify the rendered call; None where the sync does not detect changes. `place` is that of the row in
+    its batch, from 0.
     """
 
     key: str
@@ -67,6 +68,7 @@ class Marked(NamedTuple):
     tries: int = 0
     request_id: str | None = None
     fingerprint: bytes | None = None
+    place: int = 0
 
 
 class RowState(NamedTuple):

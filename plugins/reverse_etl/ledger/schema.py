@@ -3,6 +3,8 @@
 - Moments are microseconds since 1970-01-01 UTC in a BIGINT. SQLite has no type for them, MySQL's has no time zone and
   drops fractions by default: a number is the same in all three databases and compares as it should.
 - Hashes and fingerprints are 32 hexadecimal characters: bytes have no place in the JSON in which rows are written.
+- `outcomes` has the place of a row in its batch in its key, before the hash: rows then come in the order of the table.
+  In the order of hashes each one would go to another page, which takes SQLite six times as long.
 - No column has a name that is a reserved word somewhere, so that one query runs on all three.
 - `outcomes` and `row_states` grow with the rows, so words are numbers there, explained by `labels`; the tables people
   look into hold the words. For the same reason nothing has a foreign key: millions of inserts would each check one.
@@ -16,6 +18,7 @@ from sqlalchemy import (
     Column,
     Date,
     Identity,
+    Index,
     Integer,
     MetaData,
     SmallInteger,
@@ -38,7 +41,7 @@ from reverse_etl.ledger.records import (
 VERSION_TABLE = "ledger_version"
 """Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
 
-HEAD = "0001"
+HEAD = "0002"
 """The version of the schema this code works with."""
 
 OUTCOME_NUMBERS = {
@@ -98,8 +101,9 @@ OUTCOMES = Table(
     METADATA,
     Column("attempt_id", Integer, primary_key=True, autoincrement=False),
     Column("batch", Integer, primary_key=True, autoincrement=False),
-    Column("row_key", _hash(), primary_key=True),
     Column("call_kind", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("row_key", _hash(), primary_key=True),
     Column("code", Integer, nullable=False),
     Column("status", SmallInteger),
     Column("tries", Integer, nullable=False),
@@ -148,4 +152,23 @@ RATE_BUDGETS = Table(
     Column("paused_until", BigInteger, nullable=False),
     Column("count_day", Integer, nullable=False),
     Column("day_count", BigInteger, nullable=False),
+)
+
+PRIVACY_ACTIONS = Table(
+    "privacy_actions",
+    METADATA,
+    Column("job", _text(LONGEST_RUN_NAME), primary_key=True),
+    Column("account", _hash(), primary_key=True),
+    Column("action", _text(16), primary_key=True),
+    Column("person", _hash(), primary_key=True),
+    Column("connection", _text(LONGEST_NAME), nullable=False),
+    Column("asked_by", _text(LONGEST_NAME), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("outcome", _text(16), nullable=False),
+    Column("code", _text(LONGEST_CODE), nullable=False),
+    Column("status", SmallInteger),
+    Column("request_id", _text(LONGEST_REQUEST_ID)),
+    Column("tries", Integer, nullable=False),
+    Index("privacy_actions_person", "person"),
+    Index("privacy_actions_at", "at"),
 )

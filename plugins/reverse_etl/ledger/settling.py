@@ -23,7 +23,9 @@ TRIED = tuple(
 )
 """Outcomes after which the platform may hold something else, or was asked to."""
 
-CALLS_PER_TRANSACTION = 2_000
+CALLS_PER_TRANSACTION = 10_000
+
+LONGEST_PAUSE_SECONDS = 0.005
 
 
 class Settling:
@@ -42,14 +44,23 @@ class Settling:
                 ("tried_at", tried_later),
             )
         }
-        if_delivered = f"CASE WHEN o.outcome = {DELIVERED} THEN o.{{}} END"
-        values = ["o.row_key", "o.call_kind", if_delivered.format("fingerprint"), if_delivered.format("at")]
+        if_delivered = f"CASE WHEN outcome = {DELIVERED} THEN {{}} END"
+        values = [
+            "row_key",
+            "call_kind",
+            if_delivered.format("fingerprint"),
+            if_delivered.format("at"),
+            "at",
+            "outcome",
+        ]
+        # A key that is in the batch twice: PostgreSQL refuses to update a row twice, the others let the later one win.
+        once, later_last = ("DISTINCT ON (row_key, call_kind) ", " DESC") if dialect.name == "postgresql" else ("", "")
         self._statement = text(
             "INSERT INTO row_states (sync, row_key, call_kind, fingerprint, delivered_at, tried_at, outcome) "  # noqa: S608 - names and numbers of ours
-            f"SELECT :sync, {', '.join(values)}, o.at, o.outcome FROM outcomes o "
-            f"WHERE o.attempt_id = :attempt AND o.batch = :batch AND o.row_key >= :first AND o.row_key < :beyond "
-            f"AND o.outcome IN ({', '.join(map(str, TRIED))}) "
-            f"ORDER BY o.row_key, o.call_kind {or_update(dialect, ROW_STATES, updates)}"
+            f"SELECT {once}:sync, {', '.join(values)} FROM outcomes "
+            "WHERE attempt_id = :attempt AND batch = :batch AND row_key >= :first AND row_key < :beyond "
+            f"AND outcome IN ({', '.join(map(str, TRIED))}) "
+            f"ORDER BY row_key, call_kind, at{later_last}, place{later_last} {or_update(dialect, ROW_STATES, updates)}"
         )
 
     def __call__(self, database: Database, sync: int, attempt: int, batch: int) -> None:
@@ -67,8 +78,8 @@ class Settling:
             begin = time.monotonic()
             database.write("bring row states up to date", write)
             if database.kind == "sqlite" and beyond != BEYOND_ALL:
-                # Who waits for SQLite's one lock only looks now and then: leave it free half of the time.
-                time.sleep(time.monotonic() - begin)
+                # Who waits for SQLite's one lock looks every few milliseconds.
+                time.sleep(min(time.monotonic() - begin, LONGEST_PAUSE_SECONDS))
 
 
 BEYOND_ALL = "g"

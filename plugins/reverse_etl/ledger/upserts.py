@@ -50,24 +50,23 @@ def or_update(dialect: Dialect, table: Table, updates: Mapping[str, str]) -> str
 class Upsert:
     """An upsert into `table`, prepared once; rows are tuples of the columns that are not `same`, in the table's order.
 
-    `same` are columns of whole numbers that all rows of a call share: they are written once, not once per row.
-    `updates` are those of `or_update`.
+    `same` are columns whose value all rows of a call share: they are bound once, not once per row. `updates` are those
+    of `or_update`.
     """
 
     def __init__(self, dialect: Dialect, table: Table, updates: Mapping[str, str], *, same: Sequence[str] = ()) -> None:
         self._kind = dialect.name
-        self._same = same
         own = [column for column in table.columns if column.name not in same]
         values, source = _source(dialect, own)
         names = ", ".join([*same, *(column.name for column in own)])
-        shared = ", ".join([*(f"{{{name}:d}}" for name in same), *values])
+        shared = ", ".join([*(_place(dialect, table.c[name]) for name in same), *values])
         self._sql = f"INSERT INTO {table.name} ({names}) SELECT {shared} {source} {or_update(dialect, table, updates)}"
 
-    def __call__(self, connection: Connection, rows: Sequence[tuple[object, ...]], same: Sequence[int] = ()) -> None:
-        """Write the rows, none of which may have the primary key of another; `same` are the shared numbers."""
-        sql = self._sql.format(**dict(zip(self._same, same, strict=True)))
+    def __call__(self, connection: Connection, rows: Sequence[tuple[object, ...]], same: Sequence[object] = ()) -> None:
+        """Write the rows, none of which may have the primary key of another; `same` are the shared values."""
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
-            connection.exec_driver_sql(sql, self._parameters(rows[start : start + ROWS_PER_STATEMENT]))
+            parameters = self._parameters(rows[start : start + ROWS_PER_STATEMENT])
+            connection.exec_driver_sql(self._sql, (*same, *parameters))
 
     def _parameters(self, rows: Sequence[tuple[object, ...]]) -> tuple[object, ...]:
         match self._kind:
@@ -77,6 +76,17 @@ class Upsert:
                 return tuple(list(values) for values in zip(*rows, strict=True))
             case _:
                 return (orjson.dumps(rows),)
+
+
+def _place(dialect: Dialect, column: Column[Any]) -> str:
+    """Return where a shared value is bound; PostgreSQL has to be told its type."""
+    match dialect.name:
+        case "sqlite":
+            return "?"
+        case "postgresql":
+            return f"%s::{column.type.compile(dialect)}"
+        case _:
+            return "%s"
 
 
 def _source(dialect: Dialect, columns: Sequence[Column[Any]]) -> tuple[list[str], str]:

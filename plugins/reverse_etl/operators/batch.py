@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -152,8 +151,10 @@ class BatchRun:
 
     def run(self) -> BaseException | None:
         """Deliver; return what stopped it. A timeout of the task or a kill by Airflow comes as an exception too."""
+        from reverse_etl.delivery.interpreter import tuned
+
         try:
-            with _short_collections():
+            with tuned():
                 asyncio.run(self._deliver())
             self._record.close()
         except BaseException as stopped:
@@ -196,17 +197,6 @@ def _reason(stopped: BaseException | None) -> str:
     if stopped is None:
         return ""
     return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
-
-
-@contextmanager
-def _short_collections() -> Iterator[None]:
-    """Keep what Airflow has loaded out of garbage collection: going through it stops the event loop for 0.1 s."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def _hook(sync: Sync) -> Any:

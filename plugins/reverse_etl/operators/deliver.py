@@ -39,6 +39,8 @@ class DeliverOperator(SyncOperator):
         """Return the mapped task over the batches the extract task returns, each labelled with what became of it."""
         kwargs.setdefault("map_index_template", f"{{{{ {LABEL} }}}}")
         kwargs.setdefault("retry_policy", RETRY_POLICY)
+        for extract, _key in batches.iter_references():
+            kwargs.setdefault("extract_task_id", extract.task_id)
         return cls.partial(sync=sync, **kwargs).expand(batch=batches)
 
     def execute(self, context: Any) -> None:

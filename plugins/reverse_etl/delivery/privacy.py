@@ -1,0 +1,216 @@
+"""Privacy actions on many people at one account: check, send, mark, and go on where an earlier try ended.
+
+A destination is asked in small chunks: what is under way when the process dies is sent again, which is harmless, as
+every action has the same effect twice as once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from typing import Protocol
+
+from reverse_etl.delivery.breaker import Breaker
+from reverse_etl.delivery.destination import Verdict
+from reverse_etl.delivery.outcomes import CallResult, Outcome, result_of
+from reverse_etl.errors import (
+    AccountRefused,
+    ConfigurationError,
+    DestinationError,
+    DestinationUnavailable,
+)
+
+PEOPLE_PER_CHUNK = 100
+SECONDS_PER_DAY = 86_400
+
+DAILY_LIMIT = "daily_limit"
+NOT_SENT = "not_sent"
+NO_IDENTIFIER = "no_identifier"
+USER_NOT_FOUND = "user_not_found"
+ALREADY_CONFIRMED = "already_confirmed"
+NAMED_TWICE = "named_twice"
+
+
+class Action(StrEnum):
+    """What may be asked for a person."""
+
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    DELETE = "delete"
+    FORGET = "forget"
+
+
+REMOVING = frozenset({Action.DELETE, Action.FORGET})
+"""After these, nothing about the person may stay with us either."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonId:
+    """The identifiers of one person, in which blanks at either end do not count; both empty is refused as a row."""
+
+    email: str = field(default="", repr=False)
+    user_id: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "email", self.email.strip())
+        object.__setattr__(self, "user_id", self.user_id.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class DailyLimit:
+    """The requests a day (UTC) an account may make at an endpoint."""
+
+    endpoint: str
+    requests: int
+
+
+class PrivacyDestination(Protocol):
+    """An account that carries out privacy actions."""
+
+    account: str
+    """A hash of 32 characters."""
+
+    actions: frozenset[Action]
+    """What it can do."""
+
+    requests_in_flight: int
+
+    def daily_limit(self, action: Action) -> DailyLimit | None:
+        """Return how many people a day the action may be asked for, one request each; None without a limit."""
+
+    async def privacy(self, action: Action, people: Sequence[PersonId]) -> Sequence[Verdict]:
+        """Ask for the action for each person, retries included, and return the verdicts in their order."""
+
+
+class PrivacyJournal(Protocol):
+    """What remembers a job; its methods block."""
+
+    def confirmed(self, people: Sequence[str]) -> frozenset[str]:
+        """Return those of the hashed people for whom the action is confirmed."""
+
+    def mark(self, results: Sequence[tuple[str, CallResult]]) -> None:
+        """Record results by hashed person."""
+
+    def take_daily(self, endpoint: str, wanted: int, limit: int) -> int:
+        """Take up to `wanted` requests of the day's `limit`; return how many were left."""
+
+
+@dataclass(slots=True)
+class PrivacyResult:
+    """What became of a job: people read and by outcome and reason, and what stopped it, if anything did.
+
+    `people` are the places (from 0) of those of whom the platform holds nothing any more, as far as it says.
+    """
+
+    read: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    reasons: Counter[tuple[Outcome, str]] = field(default_factory=Counter)
+    gone: set[int] = field(default_factory=set)
+    stopped: DestinationError | None = None
+
+    def add(self, place: int, outcome: Outcome, code: str) -> None:
+        """Count the person at a place of the stream."""
+        self.read += 1
+        self.outcomes[outcome] += 1
+        if outcome is Outcome.DELIVERED or code in (ALREADY_CONFIRMED, USER_NOT_FOUND):
+            self.gone.add(place)
+        if outcome is not Outcome.DELIVERED:
+            self.reasons[outcome, code] += 1
+
+    def adds_up(self) -> bool:
+        """Return whether the sum rule holds."""
+        return self.read == self.outcomes.total()
+
+
+class PrivacyRun:
+    """Carries one action out for a stream of people; `clock` gives seconds since 1970."""
+
+    def __init__(
+        self,
+        action: Action,
+        destination: PrivacyDestination,
+        journal: PrivacyJournal,
+        hash_person: Callable[[PersonId], str],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if action not in destination.actions:
+            known = ", ".join(sorted(destination.actions)) or "nothing"
+            raise ConfigurationError(f"the destination cannot {action} a person; it knows {known}")
+        self._action = action
+        self._destination = destination
+        self._journal = journal
+        self._hash = hash_person
+        self._clock = clock
+        self._limit = destination.daily_limit(action)
+        self._breaker = Breaker()
+        self._turns = asyncio.Semaphore(destination.requests_in_flight)
+
+    async def run(self, people: Iterable[PersonId]) -> PrivacyResult:
+        """Return what became of everybody; raises LedgerUnavailable when it cannot be recorded."""
+        result = PrivacyResult()
+        for chunk in _chunks(enumerate(people)):
+            await self._chunk(chunk, result)
+        result.stopped = self._breaker.stopped
+        return result
+
+    async def _chunk(self, chunk: Sequence[tuple[int, PersonId]], result: PrivacyResult) -> None:
+        wanted: dict[str, tuple[int, PersonId]] = {}
+        for place, person in chunk:
+            if not person.email and not person.user_id:
+                result.add(place, Outcome.INVALID, NO_IDENTIFIER)
+            elif self._hash(person) in wanted:
+                result.add(place, Outcome.UNCHANGED, NAMED_TWICE)
+            else:
+                wanted[self._hash(person)] = (place, person)
+        confirmed = await asyncio.to_thread(self._journal.confirmed, list(wanted))
+        for key in confirmed:
+            result.add(wanted.pop(key)[0], Outcome.UNCHANGED, ALREADY_CONFIRMED)
+        may_go = await self._granted(len(wanted))
+        verdicts = await asyncio.gather(*(self._one(person) for _, person in islice(wanted.values(), may_go)))
+        marks: list[tuple[str, CallResult]] = []
+        for (key, (place, _)), call in zip(islice(wanted.items(), may_go), verdicts, strict=True):
+            result.add(place, call.outcome, call.code)
+            if call.tries:
+                marks.append((key, call))
+        for place, _ in islice(wanted.values(), may_go, None):
+            stopped = self._breaker.stopped
+            result.add(place, Outcome.FAILED, DAILY_LIMIT if stopped and stopped.code == DAILY_LIMIT else NOT_SENT)
+        await asyncio.to_thread(self._journal.mark, marks)
+
+    async def _granted(self, wanted: int) -> int:
+        if self._breaker.stopped is not None or not wanted:
+            return 0
+        if self._limit is None:
+            return wanted
+        limit = self._limit
+        granted = await asyncio.to_thread(self._journal.take_daily, limit.endpoint, wanted, limit.requests)
+        if granted < wanted:
+            self._breaker.stopped = DestinationUnavailable(
+                f"the {limit.requests} requests of this UTC day are used up; the same job goes on tomorrow",
+                code=DAILY_LIMIT,
+                retry_after=SECONDS_PER_DAY - self._clock() % SECONDS_PER_DAY,
+            )
+        return granted
+
+    async def _one(self, person: PersonId) -> CallResult:
+        async with self._turns:
+            stopped = self._breaker.stopped
+            if stopped is not None and stopped.code != DAILY_LIMIT:
+                return CallResult(self._action, Outcome.FAILED, NOT_SENT)
+            try:
+                [verdict] = await self._destination.privacy(self._action, [person])
+            except AccountRefused as refused:
+                verdict = refused
+            self._breaker.note(self._action, [verdict])
+            return result_of(self._action, verdict)
+
+
+def _chunks(people: Iterator[tuple[int, PersonId]]) -> Iterator[list[tuple[int, PersonId]]]:
+    while chunk := list(islice(people, PEOPLE_PER_CHUNK)):
+        yield chunk

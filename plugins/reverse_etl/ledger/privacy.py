@@ -1,0 +1,145 @@
+"""The audit record of privacy actions: asked before one is sent, written when its answer is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, select
+
+from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.ledger.budgets import ACCOUNT_LENGTH, Budgets
+from reverse_etl.ledger.database import Database
+from reverse_etl.ledger.records import (
+    LONGEST_CODE,
+    LONGEST_NAME,
+    LONGEST_REQUEST_ID,
+    LONGEST_RUN_NAME,
+    Clock,
+    check_name,
+    plain,
+)
+from reverse_etl.ledger.schema import PRIVACY_ACTIONS
+from reverse_etl.ledger.times import MICROSECONDS, moment
+from reverse_etl.ledger.upserts import Upsert
+
+LONGEST_ACTION = 16
+KEYS_PER_STATEMENT = 500
+
+_CONFIRMED_STAYS = f"privacy_actions.outcome = '{Outcome.DELIVERED}'"
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyJob:
+    """One action on many people at one account; `job` is the name under which it is continued after a failure.
+
+    `connection` is Airflow's connection, `account` a hash of 32 characters, `asked_by` who wants it done.
+    """
+
+    job: str
+    action: str
+    connection: str
+    account: str
+    asked_by: str
+
+    def __post_init__(self) -> None:
+        check_name("the job's name", self.job, LONGEST_RUN_NAME)
+        check_name("the action", self.action, LONGEST_ACTION)
+        check_name("the connection", self.connection)
+        check_name("who asks", self.asked_by, LONGEST_NAME)
+        if len(self.account) != ACCOUNT_LENGTH:
+            raise ConfigurationError(
+                f"the account has {len(self.account)} characters, expected a hash of {ACCOUNT_LENGTH}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What became of one action on one person, named by a keyed hash."""
+
+    job: PrivacyJob
+    person: str
+    at: datetime
+    result: CallResult
+
+
+class PrivacyActions:
+    """The audit record of one job."""
+
+    def __init__(self, database: Database, budgets: Budgets, clock: Clock, job: PrivacyJob) -> None:
+        self._database = database
+        self._budgets = budgets
+        self._clock = clock
+        self._job = job
+        names = ("connection", "asked_by", "at", "code", "status", "request_id")
+        kept = {
+            name: f"CASE WHEN {_CONFIRMED_STAYS} THEN privacy_actions.{name} ELSE excluded.{name} END"
+            for name in (*names, "outcome")
+        }
+        self._upsert = Upsert(
+            database.dialect, PRIVACY_ACTIONS, {"tries": "privacy_actions.tries + excluded.tries", **kept}
+        )
+
+    def confirmed(self, people: Sequence[str]) -> frozenset[str]:
+        """Return those of the hashed `people` for whom this job's action is confirmed."""
+        table, job = PRIVACY_ACTIONS.c, self._job
+        query = select(table.person).where(
+            table.job == job.job,
+            table.account == job.account,
+            table.action == job.action,
+            table.outcome == Outcome.DELIVERED.value,
+        )
+        return frozenset(
+            row.person
+            for start in range(0, len(people), KEYS_PER_STATEMENT)
+            for row in self._database.fetch(
+                "be asked about privacy actions",
+                query.where(table.person.in_(people[start : start + KEYS_PER_STATEMENT])),
+            )
+        )
+
+    def mark(self, results: Sequence[tuple[str, CallResult]]) -> None:
+        """Record results by hashed person, each person once; a confirmation stays one."""
+        at = int(self._clock() * MICROSECONDS)
+        job = self._job
+        rows = [
+            (
+                job.job,
+                job.account,
+                job.action,
+                person,
+                job.connection,
+                job.asked_by,
+                at,
+                result.outcome.value,
+                plain(result.code, LONGEST_CODE),
+                result.status,
+                None if result.request_id is None else plain(result.request_id, LONGEST_REQUEST_ID),
+                result.tries,
+            )
+            for person, result in sorted(results, key=lambda pair: pair[0])
+        ]
+        if rows:
+            self._database.write("record privacy actions", lambda connection: self._upsert(connection, rows))
+
+    def take_daily(self, endpoint: str, wanted: int, limit: int) -> int:
+        """Take up to `wanted` requests of the account's `limit` of this UTC day; return how many were left."""
+        return self._budgets.take_daily(self._job.account, endpoint, wanted, limit)
+
+
+def audit_records(database: Database, person: str) -> list[AuditRecord]:
+    """Return everything recorded about a hashed person, the newest first."""
+    query = (
+        select(*PRIVACY_ACTIONS.columns)
+        .where(PRIVACY_ACTIONS.c.person == person)
+        .order_by(PRIVACY_ACTIONS.c.at.desc(), PRIVACY_ACTIONS.c.job)
+    )
+    return [_record(row) for row in database.fetch("be asked about privacy actions", query)]
+
+
+def _record(row: Row[*tuple[object, ...]]) -> AuditRecord:
+    job = PrivacyJob(row.job, row.action, row.connection, row.account, row.asked_by)
+    result = CallResult(row.action, Outcome(row.outcome), row.code, row.status, row.tries, row.request_id)
+    return AuditRecord(job, row.person, moment(row.at), result)
