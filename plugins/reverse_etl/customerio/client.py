@@ -11,7 +11,7 @@ from typing import Self, Unpack
 from reverse_etl.customerio import messages
 from reverse_etl.customerio.answers import read_answer
 from reverse_etl.customerio.auth import authorization
-from reverse_etl.customerio.batches import BatchSender
+from reverse_etl.customerio.batches import BatchSender, batch_body
 from reverse_etl.customerio.connection import CustomerIOConnection
 from reverse_etl.customerio.events import SemanticEvent
 from reverse_etl.customerio.limits import BUDGET, Endpoint
@@ -132,6 +132,13 @@ class CustomerIOClient:
     async def send_batch(self, body: bytes) -> Receipt:
         """Send an encoded batch in one request, with retries."""
         return await self._post(Endpoint.BATCH, body, self._connection.timeout * BATCH_TIMEOUT_FACTOR)
+
+    async def probe(self) -> None:
+        """Ask whether the key may send, without writing: an empty batch, once.
+
+        Raise the DestinationError of its answer; a CallRejected means that the key was taken and the batch was not.
+        """
+        await self._attempt(Endpoint.BATCH, batch_body([]), self._connection.timeout)
 
     async def _post(self, endpoint: Endpoint, body: bytes, timeout_seconds: float) -> Receipt:
         receipt, tries = await self._retry.run(lambda: self._attempt(endpoint, body, timeout_seconds))

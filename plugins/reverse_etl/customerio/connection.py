@@ -61,6 +61,11 @@ class CustomerIOConnection:
         return is_loopback(urlsplit(self.base_url).hostname)
 
     @property
+    def region_is_of_key(self) -> bool:
+        """Whether the key names its region."""
+        return region_of(self.api_key) is not None
+
+    @property
     def has_public_key(self) -> bool:
         """Whether the key is one for browsers and apps."""
         return is_public(self.api_key)

@@ -5,6 +5,7 @@ Source of the fields: Customer.io's OpenAPI document of the Data Pipelines API, 
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +21,6 @@ from reverse_etl.customerio.values import iso_datetime, jsonable
 from reverse_etl.errors import InvalidRow
 from reverse_etl.mapping import as_text
 from reverse_etl.redaction import join_key
-
-MESSAGE_ID_NAMESPACE = uuid.UUID("d2f0a6f4-5a3e-5d0b-9c55-8f0a3f7f1f61")
 
 User = str | int | None
 Values = Mapping[str, object]
@@ -75,6 +74,8 @@ def track(
     are added to its own, which win.
     """
     if isinstance(event, SemanticEvent):
+        if getattr(event, "needs_user_id", False) and user is None:
+            raise InvalidRow("identifier_missing", f"{event.event} needs a user, an anonymous_id is not enough")
         properties = {**(properties or {}), **event.properties()}
         context = {**common.get("context", {}), **event.context()}
         if context:
@@ -129,13 +130,18 @@ def alias(user: str | int, previous: str | int, **common: Unpack[Common]) -> Mes
 
 
 def derive_message_id(*parts: object) -> str:
-    """Return a message id: the same parts give the same id, in hexadecimal digits and hyphens."""
-    return str(uuid.uuid5(MESSAGE_ID_NAMESPACE, join_key(parts).hex()))
+    """Return a message id: the same parts give the same id, which has the form of a UUID of one's own (version 8)."""
+    digest = hashlib.blake2b(join_key(parts), digest_size=16, person=b"messageId").hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:]}"
 
 
 def encoded(fields: Values) -> bytes:
     """Return a message as JSON bytes; raise InvalidRow when it is larger than Customer.io takes."""
-    body = orjson.dumps(fields)
+    return checked_size(orjson.dumps(fields))
+
+
+def checked_size(body: bytes) -> bytes:
+    """Return the body of a message; raise InvalidRow when it is larger than Customer.io takes."""
     if len(body) > LARGEST_MESSAGE_BYTES:
         raise InvalidRow("too_large", f"the message has {len(body)} bytes, at most {LARGEST_MESSAGE_BYTES} are taken")
     return body
