@@ -35,7 +35,7 @@ class CustomerIOPrivacy:
     def daily_limit(self, action: Action) -> DailyLimit | None:
         """Return None: no limit is published."""
         del action
-        return None  # noqa: RET501 # the limit
+        return None
 
     async def privacy(self, action: Action, people: Sequence[PersonId]) -> Sequence[Verdict]:
         """Ask for each person; raise AccountRefused."""

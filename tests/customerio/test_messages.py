@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+
+from reverse_etl.customerio import messages
+from reverse_etl.customerio.limits import LARGEST_MESSAGE_BYTES
+from reverse_etl.customerio.messages import Message
+from reverse_etl.customerio.semantic import ecommerce, people
+from reverse_etl.errors import InvalidRow
+
+NOON = datetime(2026, 1, 13, 12, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
+NAIVE = datetime(2026, 1, 13, 12)  # noqa: DTZ001
+
+
+def content(message: Message) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(message.body)
+    return found
+
+
+def nested(levels: int) -> object:
+    value: object = None
+    for _ in range(levels):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("build", "code", "words"),
+    [
+        (messages.identify, "identifier_missing", "neither a user nor an anonymous_id"),
+        (lambda: messages.identify(""), "id_malformed", "user is empty"),
+        (lambda: messages.identify(" ada"), "id_malformed", "blanks around"),
+        (lambda: messages.identify(4.5), "id_malformed", "user is a float"),
+        (lambda: messages.identify(True), "id_malformed", "user is a bool"),
+        (lambda: messages.identify(b"ada"), "id_malformed", "user is a bytes"),
+        (lambda: messages.identify("\ud83d"), "not_unicode", "UTF-8"),
+        (lambda: messages.identify("ada", anonymous_id=""), "id_malformed", "anonymous_id is empty"),
+        (lambda: messages.identify("ada", message_id=""), "id_malformed", "message_id is empty"),
+        (lambda: messages.identify("ada", {"a": [1, {"b": math.nan}]}), "not_finite", r"traits.a\[1\].b"),
+        (lambda: messages.identify("ada", {"a": -math.inf}), "not_finite", "traits.a"),
+        (lambda: messages.identify("ada", {"a": Decimal("NaN")}), "not_finite", "traits.a"),
+        (lambda: messages.identify("ada", {"a": {"b": NAIVE}}), "naive_datetime", "traits.a.b"),
+        (lambda: messages.identify("ada", {1: "a"}), "not_text", "a key is a int"),
+        (lambda: messages.identify("ada", {"a": {2, 3}}), "unsupported_type", "set has no form"),
+        (lambda: messages.identify("ada", {"a": b"x"}), "unsupported_type", "bytes has no form"),
+        (lambda: messages.identify("ada", {"a": 2**64}), "number_too_large", "traits.a"),
+        (lambda: messages.identify("ada", {"a": "\ud83d"}), "not_unicode", "traits.a"),
+        (lambda: messages.identify("ada", {"a": nested(101)}), "too_deep", "100 levels"),
+        (lambda: messages.identify("ada", ["a"]), "not_an_object", "traits is a list"),
+        (lambda: messages.identify("ada", {"a": "x" * 32_000}), "too_large", "at most 32000"),
+        (lambda: messages.identify("ada", timestamp=NAIVE), "naive_datetime", "timestamp"),
+        (lambda: messages.identify("ada", timestamp="today"), "not_a_datetime", "timestamp"),
+        (lambda: messages.identify("ada", context={"a": math.nan}), "not_finite", "context.a"),
+        (lambda: messages.track("ada", ""), "name_missing", "event is empty"),
+        (lambda: messages.track("ada", "  "), "name_missing", "event is empty"),
+        (lambda: messages.track("ada", 5), "name_missing", "event is a int"),
+        (lambda: messages.track(None, "seen"), "identifier_missing", "neither"),
+        (lambda: messages.track(None, people.UserDeleted(), anonymous_id="a"), "identifier_missing", "needs a user"),
+        (lambda: messages.group("", "ada"), "id_malformed", "group_id is empty"),
+        (lambda: messages.page(None, "home"), "identifier_missing", "neither"),
+        (lambda: messages.page("ada", ""), "name_missing", "name is empty"),
+        (lambda: messages.alias("ada", ""), "id_malformed", "previous is empty"),
+        (lambda: messages.alias(None, "a", anonymous_id="b"), "id_malformed", "user is a NoneType"),
+    ],
+)
+def test_what_customerio_would_drop_is_refused_and_the_field_named(
+    build: Callable[[], Message], code: str, words: str
+) -> None:
+    with pytest.raises(InvalidRow, match=words) as refused:
+        build()
+    assert refused.value.code == code
+
+
+def test_a_value_that_holds_itself_is_refused() -> None:
+    loop: dict[str, object] = {}
+    loop["again"] = loop
+    with pytest.raises(InvalidRow, match="too_deep"):
+        messages.identify("ada", loop)
+
+
+def test_values_take_their_json_form() -> None:
+    values = {
+        "moment": NOON,
+        "day": date(2026, 1, 13),
+        "price": Decimal("12.50"),
+        "whole": Decimal(3),
+        "uuid": UUID(int=7),
+        "nothing": None,
+        "deep": {"list": [None, (1, NOON)]},
+        "name": "Zo\u00eb \U0001f30d \u6771\u4eac",
+        "yes": True,
+    }
+    assert content(messages.identify("ada", values))["traits"] == {
+        "moment": "2026-01-13T10:00:00.123Z",
+        "day": "2026-01-13",
+        "price": 12.5,
+        "whole": 3,
+        "uuid": "00000000-0000-0000-0000-000000000007",
+        "nothing": None,
+        "deep": {"list": [None, [1, "2026-01-13T10:00:00.123Z"]]},
+        "name": "Zo\u00eb \U0001f30d \u6771\u4eac",
+        "yes": True,
+    }
+
+
+def test_five_thousand_properties_fit_while_their_bytes_do() -> None:
+    small = {f"p{number}": 1 for number in range(2_500)}
+    assert len(content(messages.track("ada", "seen", small))["properties"]) == 2_500
+    with pytest.raises(InvalidRow, match="too_large"):
+        messages.track("ada", "seen", {f"p{number}": 1 for number in range(5_000)})
+
+
+def test_the_size_is_that_of_the_encoded_bytes_and_the_limit_itself_fits() -> None:
+    bare = len(messages.identify("ada", {"a": ""}, message_id="m").body)
+    room = LARGEST_MESSAGE_BYTES - bare
+    assert len(messages.identify("ada", {"a": "x" * room}, message_id="m").body) == LARGEST_MESSAGE_BYTES
+    with pytest.raises(InvalidRow, match=f"{LARGEST_MESSAGE_BYTES + 1} bytes"):
+        messages.identify("ada", {"a": "x" * (room - 1) + "\u00eb"}, message_id="m")
+
+
+def test_whole_numbers_become_text_and_event_names_lose_their_blanks() -> None:
+    sent = content(messages.track(4711, " seen \n", anonymous_id=7))
+    assert (sent["userId"], sent["anonymousId"], sent["event"]) == ("4711", "7", "seen")
+
+
+def test_every_message_has_an_id_of_its_own_unless_one_is_given() -> None:
+    first, second = messages.identify("ada"), messages.identify("ada")
+    assert first.message_id != second.message_id
+    given = messages.identify("ada", message_id="mine")
+    assert (given.message_id, content(given)["messageId"]) == ("mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        (messages.identify("ada", {}), {"type": "identify", "userId": "ada", "traits": {}}),
+        (
+            messages.group("g", "ada", {"objectTypeId": "2"}),
+            {"type": "group", "userId": "ada", "groupId": "g", "traits": {"objectTypeId": "2"}},
+        ),
+        (messages.group(9), {"type": "group", "groupId": "9"}),
+        (
+            messages.page("ada", "Home", {"url": "/"}, category="docs"),
+            {"type": "page", "userId": "ada", "name": "Home", "category": "docs", "properties": {"url": "/"}},
+        ),
+        (messages.screen(None, anonymous_id="a"), {"type": "screen", "anonymousId": "a"}),
+        (messages.alias("new", "old"), {"type": "alias", "userId": "new", "previousId": "old"}),
+        (
+            messages.track("ada", "seen", timestamp=NOON, context={"ip": "::1"}, integrations={"All": True}),
+            {
+                "type": "track",
+                "userId": "ada",
+                "event": "seen",
+                "timestamp": "2026-01-13T10:00:00.123Z",
+                "context": {"ip": "::1"},
+                "integrations": {"All": True},
+            },
+        ),
+        (
+            messages.track("ada", ecommerce.OrderCompleted(order_id="o-1"), {"channel": "web"}),
+            {
+                "type": "track",
+                "userId": "ada",
+                "event": "Order Completed",
+                "properties": {"channel": "web", "order_id": "o-1"},
+            },
+        ),
+        (
+            messages.track("ada", people.DeviceDeleted(token="t"), context={"ip": "::1"}),
+            {
+                "type": "track",
+                "userId": "ada",
+                "event": "Device Deleted",
+                "properties": {},
+                "context": {"ip": "::1", "device": {"token": "t"}},
+            },
+        ),
+    ],
+)
+def test_a_message_holds_its_fields_and_nothing_else(message: Message, fields: dict[str, object]) -> None:
+    assert content(message) == {"messageId": message.message_id, **fields}
+
+
+def test_derived_ids_are_stable_and_told_apart() -> None:
+    assert messages.derive_message_id("sync", 1) == messages.derive_message_id("sync", "1")
+    assert messages.derive_message_id("a", "bc") != messages.derive_message_id("ab", "c")
+    assert UUID(messages.derive_message_id("sync", 1)).version == 8

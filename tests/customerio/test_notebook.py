@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from reverse_etl.customerio import messages
+from reverse_etl.customerio.notebook import CustomerIO
+from reverse_etl.customerio.semantic.people import UserSuppressed
+from reverse_etl.delivery.retry import RetryPolicy
+from reverse_etl.errors import CallRejected, InvalidRow
+from tests.customerio.platform import KEY, Workspace
+
+
+async def test_it_works_where_a_loop_runs_and_waits_for_each_answer(there: Workspace) -> None:
+    def cells() -> None:
+        async def cell() -> None:
+            with CustomerIO(KEY, host=there.url) as customerio:
+                customerio.identify("ada", {"plan": "pro"})
+                customerio.track("ada", "seen", {"page": "/"})
+                customerio.track("ada", UserSuppressed())
+                customerio.group("g", "ada")
+                customerio.page("ada", "Home")
+                customerio.screen("ada", "Home")
+                customerio.alias("ada", "a")
+                customerio.send(messages.identify("bob"))
+                assert len(customerio.batch([messages.identify("eve")])) == 1
+
+        asyncio.run(cell())
+
+    await asyncio.to_thread(cells)
+    assert [message["type"] for message in there.messages] == [
+        "identify",
+        "track",
+        "track",
+        "group",
+        "page",
+        "screen",
+        "alias",
+        "identify",
+        "identify",
+    ]
+
+
+async def test_errors_come_to_the_caller_and_a_closed_client_says_so(there: Workspace) -> None:
+    there.replies = [(400, b"")]
+
+    def cells() -> None:
+        customerio = CustomerIO(KEY, host=there.url, retry=RetryPolicy(tries=1))
+        with pytest.raises(CallRejected):
+            customerio.identify("ada")
+        with pytest.raises(InvalidRow):
+            customerio.identify("")
+        customerio.close()
+        customerio.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            customerio.identify("ada")
+
+    await asyncio.to_thread(cells)
+    assert not [thread for thread in threading.enumerate() if thread.name == "customerio"]
+
+
+async def test_one_that_is_forgotten_ends_its_thread(there: Workspace) -> None:
+    def cells() -> None:
+        CustomerIO(KEY, host=there.url).identify("ada")
+
+    await asyncio.to_thread(cells)
+    assert not [thread for thread in threading.enumerate() if thread.name == "customerio"]
