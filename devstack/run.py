@@ -22,7 +22,7 @@ from devstack.interrupts import Interrupted, interruptible
 from devstack.layout import Layout
 from devstack.lock import exclusive
 from devstack.screen import TaskLines, table, task_name
-from devstack.services import Services
+from devstack.services import PLATFORMS, Services
 
 DAGS = ("iterable_page_views",)
 METADATA = "make-run.db"
@@ -76,10 +76,14 @@ def _what_is_used(services: Services) -> str:
     database = "your database (AIRFLOW_CONN_MYSQL_DEFAULT)"
     if services.database is not None:
         database = "the database of make up" if services.database.is_running else "a private database"
-    destination = "your Iterable project (AIRFLOW_CONN_ITERABLE_DEFAULT)"
+    destinations = [
+        f"your own {conn_id} ({variable})"
+        for conn_id, variable in PLATFORMS.items()
+        if conn_id not in services.sandboxed
+    ]
     if services.sandbox is not None:
-        destination = "the sandbox of make up" if services.sandbox.is_running else "the sandbox"
-    return f"Using {database} and {destination}"
+        destinations.insert(0, "the sandbox of make up" if services.sandbox.is_running else "the sandbox")
+    return f"Using {' and '.join([database, *destinations])}"
 
 
 def _run_dags(

@@ -13,7 +13,10 @@ from pathlib import Path
 from devstack import processes
 from devstack.errors import DevstackError
 
-API_KEY = "sandbox-server-key"
+CONNECTIONS: Mapping[str, Mapping[str, object]] = {
+    "iterable_default": {"conn_type": "iterable", "password": "sandbox-server-key"},
+    "customerio_default": {"conn_type": "customerio", "password": "sandbox-customerio-key"},
+}
 READY_LINE = re.compile(r"^sandbox ready on (http://127\.0\.0\.1:\d+)\s*$", re.MULTILINE)
 STARTS_WITHIN_SECONDS = 60.0
 STOPS_WITHIN_SECONDS = 30.0
@@ -75,9 +78,9 @@ class Sandbox:
             self._child = None
         self.started_here = False
 
-    def airflow_connection(self) -> dict[str, object]:
-        """Return the connection in Airflow's JSON form."""
-        return {"conn_type": "iterable", "host": self.url, "password": API_KEY}
+    def airflow_connection(self, conn_id: str) -> dict[str, object]:
+        """Return the connection of that id in Airflow's JSON form."""
+        return {**CONNECTIONS[conn_id], "host": self.url}
 
     def stats(self) -> dict[str, int]:
         """Return how many users and events it holds; empty when it does not answer."""
