@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.conftest import ROOT
@@ -69,10 +70,10 @@ def test_a_day_ends_with_every_person_identified_and_then_tracked(run: Run, shop
 def test_an_event_holds_the_view_it_is_about(run: Run, shop: Shop, there: Workspace) -> None:
     run()
     ((user, page, device, stamp),) = shop(
-        "SELECT user_id, page, device, DATE_FORMAT(event_time, '%Y-%m-%dT%H:%i:%s.000Z') FROM page_views WHERE id = 37"
+        "SELECT user_id, page, device, DATE_FORMAT(event_time, '%Y-%m-%dT%H:%i:%s.%f') FROM page_views WHERE id = 37"
     )
     (event,) = [message for message in there.messages if message["type"] == "track" and message["userId"] == str(user)]
-    assert (event["event"], event["timestamp"]) == ("page_view", stamp)
+    assert (event["event"], event["timestamp"]) == ("page_view", f"{stamp[:-3]}Z")
     assert (event["properties"]["page"], event["properties"]["device"]) == (page, device)
 
 
@@ -102,7 +103,8 @@ def test_a_bad_person_is_quarantined_and_the_others_are_delivered(run: Run, shop
     finished = run()
     assert finished.state == "failed"
     assert finished.counts == {"read": 5, "delivered": 4, "rejected": 1}
-    assert finished.result["reasons"] == [{"outcome": "rejected", "code": "http_400", "rows": 1}]
+    written = orjson.loads(local(finished.result["json"]).read_bytes())
+    assert written["reasons"] == [{"outcome": "rejected", "code": "http_400", "rows": 1}]
 
 
 def test_a_refused_key_stops_the_run_at_once(run: Run, shop: Shop, there: Workspace) -> None:
