@@ -27,10 +27,16 @@ def error(status: int, texts: Sequence[str], shape: ErrorShape) -> Answer:
         case "meta_error":
             return json_answer(status, {"meta": {"error": joined}})
         case "errors":
-            found = [{"reason": "invalid", "field": text.partition(" ")[0], "message": text} for text in texts]
-            return json_answer(status, {"errors": found})
+            return json_answer(status, {"errors": [_itemized(text) for text in texts]})
         case "code":
             code = _CODES.get(status, "error")
             return json_answer(status, {"code": code, "message": joined})
         case "text":
             return Answer(status, joined.encode(), TEXT_TYPE)
+
+
+def _itemized(text: str) -> dict[str, str]:
+    item, colon, rest = text.partition(": ")
+    if colon:
+        return {"reason": "invalid", "field": item, "message": rest}
+    return {"reason": "invalid", "field": text.partition(" ")[0], "message": text}

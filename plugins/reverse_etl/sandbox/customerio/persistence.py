@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
@@ -39,12 +40,14 @@ def header(api: CustomerIoApi) -> Line:
 def lines(api: CustomerIoApi) -> Iterator[Line]:
     """Go through the state: people, objects with relationships, events, seen messageIds; not the dropped log."""
     state = api.state
+    bodies = Counter(owner for owner, _ in state.events())
     for person in state.people.values():
         yield {
             "number": person.number,
             "id": person.id,
             "email": person.email,
             "anonymous_ids": person.anonymous_ids,
+            "events_without_body": person.event_count - bodies[person],
             "traits": orjson.Fragment(person.traits),
             "devices": {token: orjson.Fragment(body) for token, body in (person.devices or {}).items()},
         }
@@ -104,6 +107,7 @@ class Loader:
         if line["id"] is not None:
             state.set_id(person, line["id"])
         state.set_email(person, line["email"])
+        person.event_count = line["events_without_body"]
         person.anonymous_ids = tuple(line["anonymous_ids"])
         person.traits = packed(line["traits"]) if line["traits"] else EMPTY
         for token, body in line["devices"].items():
