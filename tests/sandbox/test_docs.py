@@ -78,7 +78,10 @@ def rows_of(heading: str) -> set[str]:
     ("heading", "names"),
     [
         ("setting", set(Settings.model_fields)),
-        ("kind", {"status", "html", "garbage", "delay", "reset", "lost_reply", "hang", "refuse_rows"}),
+        (
+            "kind",
+            {"status", "html", "garbage", "delay", "reset", "lost_reply", "hang", "truncated", "half", "refuse_rows"},
+        ),
         ("option of a rule", set(FaultRule.model_fields) - {"kind", "status", "body", "applied"}),
         ("default key", {key.key for key in DEFAULT_KEYS}),
     ],

@@ -18,11 +18,14 @@ EMAIL = "ann@acme.com"
     ("rule", "named"),
     [
         ({}, "rule 0: kind: Field required"),
-        ({"kind": "explode"}, "'status', 'delay', 'reset', 'lost_reply', 'garbage', 'html', 'hang' or 'refuse_rows'"),
+        (
+            {"kind": "explode"},
+            "'status', 'delay', 'reset', 'lost_reply', 'garbage', 'html', 'hang', 'truncated', 'half' or 'refuse_rows'",
+        ),
         ({"kind": "reset", "tims": 1}, "tims is unknown; allowed: path, kind, status"),
         ({"kind": "status"}, "kind status needs status"),
         ({"kind": "delay"}, "kind delay needs delay_seconds"),
-        ({"kind": "reset", "status": 500}, "status is for the kinds status and html"),
+        ({"kind": "reset", "status": 500}, "status is for the kinds status, html and half"),
         ({"kind": "reset", "applied": True}, "applied is for the kinds garbage and hang"),
         ({"kind": "status", "status": 99}, "status: Input should be greater than or equal to 200"),
         ({"kind": "reset", "probability": 2}, "probability: Input should be less than or equal to 1"),

@@ -1,1 +1,1 @@
-"""A local server that behaves like the Iterable API, with faults on demand."""
+"""A local server that behaves like the APIs of Iterable and Customer.io, with faults on demand."""

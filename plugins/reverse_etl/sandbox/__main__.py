@@ -34,6 +34,8 @@ def _serve(options: argparse.Namespace) -> None:
     values: dict[str, object] = {"limits": options.limits, "latency_ms": options.latency_ms}
     if options.api_key:
         values["keys"] = [{"key": key} for key in options.api_key]
+    if options.customerio_key:
+        values["customerio"] = {"keys": options.customerio_key}
     sandbox = Sandbox(checked(Settings, values), options.state)
     listening = open_socket(options.host, options.port)
     host = f"[{options.host}]" if ":" in options.host else options.host
@@ -53,7 +55,7 @@ def _serve(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reverse_etl.sandbox",
-        description="A local server that behaves like the Iterable API, with faults on demand.",
+        description="A local server that behaves like the APIs of Iterable and Customer.io, with faults on demand.",
     )
     parser.add_argument("--port", type=int, default=8080, help="0 picks a free port (default: 8080)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--api-key", action="append", metavar="KEY", help="accept this server-side key; may be repeated"
+    )
+    parser.add_argument(
+        "--customerio-key", action="append", metavar="KEY", help="accept this Pipelines API key; may be repeated"
     )
     parser.add_argument("--admin-token", metavar="TOKEN", help="ask for this token below /sandbox; needed with --host")
     parser.add_argument(

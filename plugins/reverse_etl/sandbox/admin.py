@@ -15,6 +15,7 @@ from starlette.requests import Request
 from reverse_etl import __version__
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.sandbox.core import Sandbox
+from reverse_etl.sandbox.customerio.listing import matching
 
 _LINES_PER_CHUNK = 1000
 
@@ -42,6 +43,7 @@ def create_admin(sandbox: Sandbox, admin_token: str | None) -> FastAPI:
         return JSONResponse({"detail": str(error)}, status_code=422)
 
     _add_state_routes(app, sandbox)
+    _add_customerio_routes(app, sandbox)
     _add_control_routes(app, sandbox)
     return app
 
@@ -71,6 +73,26 @@ def _add_state_routes(app: FastAPI, sandbox: Sandbox) -> None:
     async def reset() -> dict[str, str]:
         sandbox.reset()
         return {"status": "reset"}
+
+
+def _add_customerio_routes(app: FastAPI, sandbox: Sandbox) -> None:
+    def chosen(kind: str, request: Request) -> Iterator[bytes]:
+        lines = sandbox.customerio.lines(kind)
+        if lines is None:
+            raise HTTPException(404, "no such kind of state")
+        return matching(lines, dict(request.query_params))
+
+    @app.get("/sandbox/customerio/stats")
+    async def customerio_stats() -> dict[str, object]:
+        return sandbox.customerio.counts()
+
+    @app.get("/sandbox/customerio/{kind}")
+    async def customerio_state(kind: str, request: Request) -> StreamingResponse:
+        return _lines(chosen(kind, request))
+
+    @app.get("/sandbox/customerio/{kind}/count")
+    async def customerio_count(kind: str, request: Request) -> dict[str, int]:
+        return {"count": sum(1 for _ in chosen(kind, request))}
 
 
 def _add_control_routes(app: FastAPI, sandbox: Sandbox) -> None:

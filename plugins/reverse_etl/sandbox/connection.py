@@ -56,19 +56,23 @@ def _refuse_disconnect(message: MutableMapping[str, Any]) -> None:
         raise ClientGoneError
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
-    """Send the answer with the headers every answer of the API has."""
+async def send_answer(
+    send: Send, answer: Answer, request_id_header: bytes | None = None, *, only_half: bool = False
+) -> None:
+    """Send the answer; with `only_half`, announce all of its body and send half of it."""
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", b"%d" % len(answer.body)),
-        (b"iterable-request-id", str(uuid.uuid4()).encode()),
     ]
+    if request_id_header is not None:
+        headers.append((request_id_header, str(uuid.uuid4()).encode()))
     if answer.headers:
         replaced = {name for name, _ in answer.headers}
         headers = [header for header in headers if header[0] not in replaced]
         headers.extend(answer.headers)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    body = answer.body[: len(answer.body) // 2] if only_half else answer.body
+    await send({"type": "http.response.body", "body": body, "more_body": only_half})
 
 
 async def until_client_leaves(receive: Receive) -> None:
@@ -84,4 +88,10 @@ async def cut(scope: Scope, receive: Receive) -> None:
     if raw is not None and not transport.is_closing():
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
     transport.abort()
+    await until_client_leaves(receive)
+
+
+async def hang_up(scope: Scope, receive: Receive) -> None:
+    """Close the connection once what was sent has left."""
+    scope["extensions"][_TRANSPORT]["transport"].close()
     await until_client_leaves(receive)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.sandbox.customerio.api import CustomerIoApi
+from reverse_etl.sandbox.exchange import Api
 from reverse_etl.sandbox.faults import FaultBook, FaultRule
 from reverse_etl.sandbox.iterable.api import IterableApi
 from reverse_etl.sandbox.persistence import load_state, save_state
@@ -14,7 +17,7 @@ from reverse_etl.sandbox.stats import Stats
 
 
 class Sandbox:
-    """One emulated project.
+    """One emulated Iterable project beside one emulated Customer.io workspace.
 
     `state_file`, if given, is read here when it exists, and written by `save`. Raises ConfigurationError when it
     cannot be used.
@@ -25,16 +28,22 @@ class Sandbox:
         self._state_file = state_file
         self.settings = self._start_settings
         self.iterable = IterableApi(self.settings)
+        self.customerio = CustomerIoApi(self.settings)
+        self.apis: tuple[Api[Any], ...] = (self.iterable, self.customerio)
         self.faults = FaultBook()
         self.stats = Stats()
         if state_file is not None:
             _check_folder(state_file)
             if state_file.exists():
-                load_state(self.iterable.state, state_file)
+                load_state(self.iterable.state, self.customerio, state_file)
 
     def change_settings(self, patch: dict[str, object]) -> None:
         """Change some settings; raises ConfigurationError that names wrong ones, and then changes none."""
-        self._use(checked(Settings, {**self.settings.model_dump(), **patch}))
+        before = self.settings.model_dump()
+        inner = patch.get("customerio")
+        if isinstance(inner, dict):
+            patch = {**patch, "customerio": {**before["customerio"], **inner}}
+        self._use(checked(Settings, {**before, **patch}))
 
     def replace_faults(self, rules: Iterable[object]) -> None:
         """Put these fault rules in force; raises ConfigurationError that names a wrong one, and then changes none."""
@@ -49,6 +58,7 @@ class Sandbox:
     def reset(self) -> None:
         """Empty the state and the counts, clear the faults, and take the settings of the start again."""
         self.iterable.state.clear()
+        self.customerio.clear()
         self.faults.replace([])
         self.stats.reset()
         self._use(self._start_settings)
@@ -57,7 +67,7 @@ class Sandbox:
         """Write the state to its file; raises ConfigurationError when there is none or it cannot be written."""
         if self._state_file is None:
             raise ConfigurationError("the sandbox was started without --state, so there is no file to save to")
-        save_state(self.iterable.state, self._state_file)
+        save_state(self.iterable.state, self.customerio, self._state_file)
         return self._state_file
 
     @property
@@ -72,6 +82,7 @@ class Sandbox:
     def _use(self, settings: Settings) -> None:
         self.settings = settings
         self.iterable.configure(settings)
+        self.customerio.configure(settings)
 
 
 def _check_folder(state_file: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
@@ -52,19 +52,32 @@ class RowRefusal(Protocol):
 class Request:
     """One API request; `argument` is the variable part of the path, percent-decoded, or an empty string.
 
-    `row_refusal` is the fault, if any, that refuses rows of a bulk request.
+    `too_large` says that the body was more than the server reads, and is empty here. `row_refusal` is the fault, if
+    any, that refuses rows of a bulk request.
     """
 
-    __slots__ = ("_payload", "argument", "body", "client", "headers", "method", "path", "query_string", "row_refusal")
+    __slots__ = (
+        "_payload",
+        "argument",
+        "body",
+        "client",
+        "headers",
+        "method",
+        "path",
+        "query_string",
+        "row_refusal",
+        "too_large",
+    )
 
-    def __init__(self, scope: MutableMapping[str, Any], argument: str, body: bytes) -> None:
+    def __init__(self, scope: MutableMapping[str, Any], argument: str, body: bytes | None) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query_string: bytes = scope["query_string"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.client: str = scope["client"][0] if scope["client"] else "unknown"
         self.argument = argument
-        self.body = body
+        self.body = body or b""
+        self.too_large = body is None
         self.row_refusal: RowRefusal | None = None
         self._payload: Any = None
 
@@ -89,6 +102,49 @@ class Request:
         """Return the first value of a query parameter, or None."""
         values = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True).get(name)
         return values[0] if values else None
+
+
+class Named(Protocol):
+    """An endpoint, by the name under which it is counted."""
+
+    @property
+    def name(self) -> str:
+        """Method and path template."""
+
+
+EndpointT = TypeVar("EndpointT", bound=Named)
+
+
+class Api(Protocol[EndpointT]):
+    """One emulated API: the server asks it for endpoints, people and answers."""
+
+    prefix: str
+    request_id_header: bytes | None
+    """The header that carries an id of each answer, None for an API that has none."""
+
+    def resolve(self, method: str, raw_path: str) -> tuple[EndpointT, str] | None:
+        """Return the endpoint and the variable part of its path, or None when there is none."""
+
+    def unpacked(self, headers: list[tuple[bytes, bytes]], body: bytes, limit: int) -> bytes | None:
+        """Return the body without its content encoding, None when that has more than `limit` bytes."""
+
+    def rows(self, endpoint: EndpointT | None, request: Request) -> list[Any]:
+        """Return the rows of a bulk request as they are in its payload; empty when it is none."""
+
+    def people(self, request: Request, rows: list[Any]) -> tuple[str, ...]:
+        """Return whom the request is about, each once."""
+
+    def answer(self, endpoint: EndpointT, request: Request) -> Answer:
+        """Do what the request asks for and answer it."""
+
+    def unknown(self, method: str, raw_path: str) -> Answer:
+        """Build the answer to what `resolve` does not know."""
+
+    def injected(self, status: int) -> Answer:
+        """Build the answer of a fault that brings no body of its own."""
+
+    def broken(self) -> Answer:
+        """Build the answer to a request the sandbox itself failed on."""
 
 
 def person(kind: str, identifier: str) -> str:

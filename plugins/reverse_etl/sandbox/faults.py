@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -12,9 +13,11 @@ from typing import Any, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reverse_etl.sandbox.exchange import JSON_TYPE, TEXT_TYPE, Answer, html_answer, json_answer, people_in, person
+from reverse_etl.sandbox.exchange import JSON_TYPE, TEXT_TYPE, Answer, html_answer, people_in, person
 
-FaultKind = Literal["status", "delay", "reset", "lost_reply", "garbage", "html", "hang", "refuse_rows"]
+FaultKind = Literal[
+    "status", "delay", "reset", "lost_reply", "garbage", "html", "hang", "truncated", "half", "refuse_rows"
+]
 RowList = Literal[
     "unexplained",
     "invalidEmails",
@@ -30,7 +33,6 @@ RowList = Literal[
 ]
 
 _NEEDS = {"status": "status", "delay": "delay_seconds", "refuse_rows": "list"}
-_CODES = {401: "BadApiKey", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 429: "RateLimitExceeded"}
 _HTML_TITLES = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
 GARBAGE = b"\x00\xff{not json"
@@ -63,8 +65,8 @@ class FaultRule(BaseModel):
         if needed and getattr(self, needed) is None:
             msg = f"kind {self.kind} needs {needed}"
             raise ValueError(msg)
-        if self.status is not None and self.kind not in ("status", "html"):
-            msg = f"status is for the kinds status and html, not for {self.kind}"
+        if self.status is not None and self.kind not in ("status", "html", "half"):
+            msg = f"status is for the kinds status, html and half, not for {self.kind}"
             raise ValueError(msg)
         if self.applied is not None and self.kind not in ("garbage", "hang"):
             msg = f"applied is for the kinds garbage and hang, not for {self.kind}"
@@ -84,7 +86,7 @@ class FaultRule(BaseModel):
     @property
     def applies_the_change(self) -> bool:
         """Whether the request is handled as usual although its answer is lost or spoilt."""
-        if self.kind == "lost_reply":
+        if self.kind in ("lost_reply", "truncated", "half"):
             return True
         return self.applied if self.applied is not None else self.kind == "garbage"
 
@@ -99,7 +101,7 @@ class FaultRule(BaseModel):
 
     def concerns(self, path: str, people: Iterable[str], rows: int = 0) -> bool:
         """Whether this rule is about a request with this path, these people and so many rows (0: not a bulk one)."""
-        if not fnmatchcase(path, self.path) or (self.kind == "refuse_rows" and not rows):
+        if not fnmatchcase(path, self.path) or (self.kind in ("refuse_rows", "half") and not rows):
             return False
         return not self._wanted or not self._wanted.isdisjoint(people)
 
@@ -116,8 +118,8 @@ class FaultRule(BaseModel):
         digest = hashlib.blake2b(b"%d:%b" % (self.seed, orjson.dumps(row)), digest_size=8).digest()
         return int.from_bytes(digest) < self.share * 2**64
 
-    def answer(self) -> Answer:
-        """Build the answer of the kinds that answer: status, html, garbage."""
+    def answer(self, injected: Callable[[int], Answer]) -> Answer:
+        """Build the answer of the kinds that answer; `injected` builds that of a status without a body of its own."""
         headers = tuple((name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items())
         if self.kind == "garbage":
             return Answer(200, GARBAGE, JSON_TYPE, headers)
@@ -130,8 +132,7 @@ class FaultRule(BaseModel):
             return Answer(status, self.body.encode(), TEXT_TYPE, headers)
         if self.body is not None:
             return Answer(status, orjson.dumps(self.body), JSON_TYPE, headers)
-        code = _CODES.get(status, "GenericError")
-        return json_answer(status, {"msg": "Injected by the sandbox", "code": code, "params": None}, headers)
+        return replace(injected(status), headers=headers)
 
 
 class _Armed:

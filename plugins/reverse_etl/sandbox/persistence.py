@@ -11,12 +11,14 @@ from typing import Any, Final
 import orjson
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.sandbox.customerio import persistence as customerio
+from reverse_etl.sandbox.customerio.api import CustomerIoApi
 from reverse_etl.sandbox.iterable.state import COUNTS, EMPTY, Event, State, User, packed
 
 FORMAT: Final = 1
 
 
-def save_state(state: State, path: Path) -> None:
+def save_state(state: State, other: CustomerIoApi, path: Path) -> None:
     """Write the state to `path`, which holds either the old or the new state whatever happens meanwhile.
 
     The file is readable by its owner only. Raises ConfigurationError when it cannot be written.
@@ -25,7 +27,7 @@ def save_state(state: State, path: Path) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.writelines(orjson.dumps(line) + b"\n" for line in _lines(state))
+                file.writelines(orjson.dumps(line) + b"\n" for line in _lines(state, other))
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
@@ -36,7 +38,7 @@ def save_state(state: State, path: Path) -> None:
         raise ConfigurationError(f"the state file {path} cannot be written: {error.strerror}") from error
 
 
-def _lines(state: State) -> Iterator[dict[str, Any]]:
+def _lines(state: State, other: CustomerIoApi) -> Iterator[dict[str, Any]]:
     yield {
         "sandbox_state": FORMAT,
         "users": state.user_count,
@@ -45,6 +47,7 @@ def _lines(state: State) -> Iterator[dict[str, Any]]:
         "forgotten_emails": state.forgotten_emails,
         "forgotten_user_ids": state.forgotten_user_ids,
         "counts": {name: getattr(state, name) for name in COUNTS},
+        "customerio": customerio.header(other),
     }
     numbers: dict[User, int] = {}
     for number, user in enumerate(state.users()):
@@ -65,10 +68,14 @@ def _lines(state: State) -> Iterator[dict[str, Any]]:
             "created_at": event.created_at,
             "body": orjson.Fragment(event.body),
         }
+    yield from customerio.lines(other)
 
 
-def load_state(state: State, path: Path) -> None:
-    """Fill an empty state from `path`; raises ConfigurationError, saying where, when the file cannot be used."""
+def load_state(state: State, other: CustomerIoApi, path: Path) -> None:
+    """Fill an empty state and an empty Customer.io side from `path`, which need not have the latter.
+
+    Raises ConfigurationError, saying where, when the file cannot be used.
+    """
     line = 1
     try:
         with path.open("rb") as file:
@@ -83,6 +90,11 @@ def load_state(state: State, path: Path) -> None:
             for _ in range(header["events"]):
                 line += 1
                 _take_event(state, users, orjson.loads(file.readline()))
+            if "customerio" in header:
+                loader = customerio.Loader(other, header["customerio"])
+                for number in range(loader.line_count):
+                    line += 1
+                    loader.take(number, orjson.loads(file.readline()))
             line += 1
             if file.readline():
                 raise ValueError("more lines than announced")

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import traceback
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 
@@ -18,14 +18,14 @@ from reverse_etl.sandbox.connection import (
     Scope,
     Send,
     cut,
+    hang_up,
     read_body,
     send_answer,
     until_client_leaves,
 )
 from reverse_etl.sandbox.core import Sandbox
-from reverse_etl.sandbox.exchange import Answer, Request, html_answer
+from reverse_etl.sandbox.exchange import Answer, Api, Named, Request, html_answer
 from reverse_etl.sandbox.faults import FaultRule
-from reverse_etl.sandbox.iterable.routes import Endpoint
 
 log = logging.getLogger("reverse_etl.sandbox")
 
@@ -37,13 +37,14 @@ _SHORT_PAUSE: Final = 0.5
 class _Call:
     """One request on its way: `endpoint` is None for an unknown path, `people` whom it is about.
 
-    `rows` is how many rows a bulk request has, else 0.
+    `rows` are those of a bulk request, as they are in its payload.
     """
 
-    endpoint: Endpoint | None
+    api: Api[Any]
+    endpoint: Named | None
     request: Request
     people: tuple[str, ...]
-    rows: int
+    rows: list[Any]
     scope: Scope
     receive: Receive
     send: Send
@@ -68,57 +69,60 @@ class SandboxApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         path: str = scope["path"]
-        if path.startswith(self._sandbox.iterable.prefix):
-            with contextlib.suppress(ClientGoneError):
-                await self._api(scope, receive, send)
-        elif path.startswith("/sandbox/"):
+        for api in self._sandbox.apis:
+            if path.startswith(api.prefix):
+                with contextlib.suppress(ClientGoneError):
+                    await self._api(api, scope, receive, send)
+                return
+        if path.startswith("/sandbox/"):
             await self._admin(scope, receive, send)
         else:
             await send_answer(send, _page_not_found())
 
-    async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        api, stats = self._sandbox.iterable, self._sandbox.stats
-        body = await read_body(receive, self._sandbox.settings.max_body_bytes)
+    async def _api(self, api: Api[Any], scope: Scope, receive: Receive, send: Send) -> None:
+        stats, limit = self._sandbox.stats, self._sandbox.settings.max_body_bytes
+        body = await read_body(receive, limit)
+        if body is not None:
+            body = api.unpacked(scope["headers"], body, limit)
         route = api.resolve(scope["method"], scope["raw_path"].decode("latin-1"))
         endpoint, argument = route if route is not None else (None, "")
-        request = Request(scope, argument, body or b"")
+        request = Request(scope, argument, body)
         rows = api.rows(endpoint, request)
-        call = _Call(endpoint, request, api.people(request, rows), len(rows), scope, receive, send)
+        call = _Call(api, endpoint, request, api.people(request, rows), rows, scope, receive, send)
         verdict = "failed"
-        stats.begin(call.name, call.people, call.rows)
+        stats.begin(call.name, call.people, len(rows))
         try:
-            verdict = await self._exchange(call, too_large=body is None)
+            verdict = await self._exchange(call)
         finally:
             stats.end(call.name, call.people, verdict)
 
-    async def _exchange(self, call: _Call, *, too_large: bool) -> str:
+    async def _exchange(self, call: _Call) -> str:
         """Answer the call, or not; return what became of it for the counts."""
         faults = self._sandbox.faults
-        rule = faults.choose(call.request.path, call.people, call.rows) if faults else None
+        rule = faults.choose(call.request.path, call.people, len(call.rows)) if faults else None
         if rule is not None:
             return await self._play(rule, call)
-        answer = self._sandbox.iterable.too_large() if too_large else self._answer(call)
-        return await self._send_later(call, answer)
+        return await self._send_later(call, self._answer(call))
 
     def _answer(self, call: _Call) -> Answer:
         if call.endpoint is None:
-            return _page_not_found()
+            return call.api.unknown(call.request.method, call.request.path)
         try:
-            return self._sandbox.iterable.answer(call.endpoint, call.request)
+            return call.api.answer(call.endpoint, call.request)
         except Exception as error:
             # The text of an unforeseen error may hold personal data: its type and place must do.
             place = traceback.extract_tb(error.__traceback__)[-1]
             log.error(  # noqa: TRY400 - exception() would log that text
                 "%s failed: %s at %s line %s", call.name, type(error).__name__, place.filename, place.lineno
             )
-            return self._sandbox.iterable.broken()
+            return call.api.broken()
 
-    async def _send_later(self, call: _Call, answer: Answer) -> str:
+    async def _send_later(self, call: _Call, answer: Answer, *, only_half: bool = False) -> str:
         """Send the answer after the latency."""
         latency = self._sandbox.settings.latency_ms
         if latency:
             await self._pause(latency / 1000)
-        await send_answer(call.send, answer)
+        await send_answer(call.send, answer, call.api.request_id_header, only_half=only_half)
         return str(answer.status)
 
     async def _play(self, rule: FaultRule, call: _Call) -> str:
@@ -129,11 +133,20 @@ class SandboxApp:
             call.request.row_refusal = rule
         if rule.kind in ("delay", "refuse_rows"):
             return await self._send_later(call, self._answer(call))
-        if rule.applies_the_change:
-            self._answer(call)
-        if rule.kind in ("status", "html", "garbage"):
-            sent = await self._send_later(call, rule.answer())
+        if rule.kind == "half":
+            del call.rows[len(call.rows) // 2 :]
+        answer = self._answer(call) if rule.applies_the_change else None
+        if rule.kind in ("status", "html", "garbage") or (rule.kind == "half" and rule.status is not None):
+            sent = await self._send_later(call, rule.answer(call.api.injected))
             return "garbage" if rule.kind == "garbage" else sent
+        return await self._leave_unanswered(rule, call, answer)
+
+    async def _leave_unanswered(self, rule: FaultRule, call: _Call, answer: Answer | None) -> str:
+        """Let the client wait, or cut the connection before or amid the answer."""
+        if rule.kind == "truncated" and answer is not None:
+            await self._send_later(call, answer, only_half=True)
+            await hang_up(call.scope, call.receive)
+            return rule.kind
         if rule.kind == "hang":
             await self._hang(call, rule.delay_seconds)
         await cut(call.scope, call.receive)

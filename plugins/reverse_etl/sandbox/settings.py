@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.sandbox.customerio.settings import CustomerIoSettings
 from reverse_etl.sandbox.iterable.limits import PUBLISHED_LIMITS
 from reverse_etl.sandbox.limits import Limit
 
@@ -79,6 +80,7 @@ class Settings(BaseModel):
     forgotten_status: Literal[409, 400] = 409
     unknown_user_id_status: Literal[400, 500] = 400
     jwt_error_status: Literal[401, 400] = 401
+    customerio: CustomerIoSettings = CustomerIoSettings()
 
     @model_validator(mode="after")
     def _limits_name_endpoints(self) -> Self:
@@ -100,6 +102,8 @@ class Settings(BaseModel):
         return table
 
 
+_INNER: dict[str, type[BaseModel]] = {"keys": ApiKey, "customerio": CustomerIoSettings}
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -119,6 +123,6 @@ def checked(model: type[Model], values: object) -> Model:
 def _problem(model: type[BaseModel], where: list[int | str], kind: str, text: str) -> str:
     name = ".".join(str(part) for part in where) or "value"
     if kind == "extra_forbidden":
-        owner = ApiKey if where[0] == "keys" else model
+        owner = _INNER.get(str(where[0]), model) if where[1:] else model
         return f"{name} is unknown; allowed: {', '.join(owner.model_fields)}"
     return f"{name}: {text.removeprefix('Value error, ')}"

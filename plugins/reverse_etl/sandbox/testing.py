@@ -3,20 +3,25 @@
 with SandboxServer(limits="off") as sandbox:
     ... send requests to sandbox.url with the key "sandbox-server-key" ...
     assert len(sandbox.users()) == 5
+    ... send messages to sandbox.customerio.url with the key "sandbox-customerio-key" ...
+    assert sandbox.customerio.count("people") == 5
 """
 
 from __future__ import annotations
 
+import base64
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlencode
 
 import orjson
 
 from reverse_etl.sandbox.core import Sandbox
+from reverse_etl.sandbox.customerio.settings import CLASSIC_KEY, EU_PRIVATE_KEY, PRIVATE_KEY, PUBLIC_KEY
 from reverse_etl.sandbox.runner import SandboxRunner, open_socket
 from reverse_etl.sandbox.settings import Settings, checked
 
@@ -26,6 +31,10 @@ DISABLED_KEY: Final = "sandbox-disabled-key"
 EU_KEY: Final = "sandbox-eu-key"
 JWT_KEY: Final = "sandbox-jwt-key"
 JWT_SECRET: Final = "sandbox-jwt-secret-0123456789abcdef"  # noqa: S105 - opens nothing but a sandbox
+CUSTOMERIO_KEY: Final = CLASSIC_KEY
+CUSTOMERIO_PRIVATE_KEY: Final = PRIVATE_KEY
+CUSTOMERIO_PUBLIC_KEY: Final = PUBLIC_KEY
+CUSTOMERIO_EU_KEY: Final = EU_PRIVATE_KEY
 
 _START_SECONDS: Final = 10
 
@@ -66,6 +75,11 @@ class SandboxServer:
         """Where it listens, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def customerio(self) -> CustomerIo:
+        """Its Customer.io side."""
+        return CustomerIo(self)
+
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON of any shape
         """GET a path; see `call`."""
         return self.call("GET", path)
@@ -82,16 +96,16 @@ class SandboxServer:
         """DELETE a path; see `call`."""
         return self.call("DELETE", path)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
-        """Send a request with the default server key; return the JSON of the answer.
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
+        """Send a request with the default server key, or these headers instead; return the JSON of the answer.
 
         Raises RuntimeError with status and text when the answer is not a 2xx. Lines of JSON become a list.
         """
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            headers = {"Api-Key": SERVER_KEY, "Content-Type": "application/json"}
+            sent = {"Api-Key": SERVER_KEY} if headers is None else headers
             content = None if body is None else orjson.dumps(body)
-            connection.request(method, path, content, headers)
+            connection.request(method, path, content, {**sent, "Content-Type": "application/json"})
             answer = connection.getresponse()
             text = answer.read()
         finally:
@@ -133,3 +147,60 @@ class SandboxServer:
     def reset(self) -> None:
         """Empty state and counts, clear faults, and take the settings of the start again."""
         self.post("/sandbox/reset")
+
+
+class CustomerIo:
+    """The Customer.io side of a running sandbox.
+
+    The listings take filters: names of fields with the values they must have, dots leading inside as in
+    `**{"traits.plan": "pro"}`.
+    """
+
+    def __init__(self, server: SandboxServer) -> None:
+        self._server = server
+
+    @property
+    def url(self) -> str:
+        """What a client is given as its base URL."""
+        return f"{self._server.url}/v1"
+
+    def post(self, endpoint: str, body: object, *, strict: bool = True, key: str = CUSTOMERIO_KEY) -> Any:  # noqa: ANN401
+        """Send a body to an endpoint such as `identify`; raises RuntimeError when the answer is not a 2xx."""
+        headers = {"Authorization": f"Basic {base64.b64encode(f'{key}:'.encode()).decode()}"}
+        if strict:
+            headers["X-Strict-Mode"] = "1"
+        return self._server.call("POST", f"/v1/{endpoint}", body, headers)
+
+    def records(self, kind: str, **filters: object) -> list[dict[str, Any]]:
+        """Return all of one kind: people, events, objects, relationships, devices, suppressed, dropped."""
+        found: list[dict[str, Any]] = self._server.get(f"/sandbox/customerio/{kind}{_query(filters)}")
+        return found
+
+    def count(self, kind: str, **filters: object) -> int:
+        """Return how many of one kind there are."""
+        count: int = self._server.get(f"/sandbox/customerio/{kind}/count{_query(filters)}")["count"]
+        return count
+
+    def people(self, **filters: object) -> list[dict[str, Any]]:
+        """Return the people: cio_id, id, email, anonymousIds, unsubscribed, traits."""
+        return self.records("people", **filters)
+
+    def events(self, **filters: object) -> list[dict[str, Any]]:
+        """Return track, page and screen messages as they are kept, with `person`, the cio_id of whose they are."""
+        return self.records("events", **filters)
+
+    def dropped(self, **filters: object) -> list[dict[str, Any]]:
+        """Return the dropped log: what was answered with 200 and had no effect, with `reason`."""
+        return self.records("dropped", **filters)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counts: what is stored, and what became of all messages."""
+        stats: dict[str, Any] = self._server.get("/sandbox/customerio/stats")
+        return stats
+
+
+def _query(filters: Mapping[str, object]) -> str:
+    if not filters:
+        return ""
+    texts = {name: value if isinstance(value, str) else orjson.dumps(value).decode() for name, value in filters.items()}
+    return f"?{urlencode(texts)}"

@@ -7,6 +7,8 @@ from typing import Final
 from reverse_etl.sandbox.exchange import Answer, RefusedError, json_answer
 from reverse_etl.sandbox.limits import Exceeded
 
+_CODES: Final = {401: "BadApiKey", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 429: "RateLimitExceeded"}
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -28,6 +30,11 @@ def envelope(
 ) -> Answer:
     """Build the standard answer of a write or an error."""
     return json_answer(status, {"msg": msg, "code": code, "params": params}, headers)
+
+
+def injected(status: int) -> Answer:
+    """Build the answer of a fault that brings no body of its own."""
+    return envelope(status, _CODES.get(status, "GenericError"), "Injected by the sandbox")
 
 
 def success(msg: str = "", params: dict[str, object] | None = None) -> Answer:

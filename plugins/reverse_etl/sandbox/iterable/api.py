@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from reverse_etl.sandbox.exchange import Answer, RefusedError, Request, people_in, person
+from reverse_etl.sandbox.exchange import Answer, RefusedError, Request, html_answer, people_in, person
 from reverse_etl.sandbox.iterable import answers, events, routes
 from reverse_etl.sandbox.iterable.auth import Gate
 from reverse_etl.sandbox.iterable.context import Context
@@ -23,6 +23,7 @@ class IterableApi:
     """Answers the requests below `/api/`."""
 
     prefix = "/api/"
+    request_id_header: bytes | None = b"iterable-request-id"
 
     def __init__(self, settings: Settings) -> None:
         self.state = State()
@@ -37,6 +38,10 @@ class IterableApi:
     def resolve(self, method: str, raw_path: str) -> tuple[routes.Endpoint, str] | None:
         """Return the endpoint and the variable part of its path, or None for an unknown path."""
         return routes.resolve(method, raw_path)
+
+    def unpacked(self, _headers: list[tuple[bytes, bytes]], body: bytes, _limit: int) -> bytes | None:
+        """Return the body as it came: no encoding of a request is documented."""
+        return body
 
     def rows(self, endpoint: routes.Endpoint | None, request: Request) -> list[Any]:
         """Return the rows of a bulk request, checked by nothing; empty when it is none or has no list of them."""
@@ -56,6 +61,8 @@ class IterableApi:
 
     def answer(self, endpoint: routes.Endpoint, request: Request) -> Answer:
         """Judge key, rate and token, then let the endpoint answer."""
+        if request.too_large:
+            return answers.envelope(413, "BadParams", "The request body is too large")
         context = self._context
         try:
             key = context.gate.key_of(request, endpoint.keys)
@@ -72,9 +79,13 @@ class IterableApi:
         except RefusedError as refusal:
             return refusal.answer
 
-    def too_large(self) -> Answer:
-        """Build the answer to a body above the limit."""
-        return answers.envelope(413, "BadParams", "The request body is too large")
+    def unknown(self, _method: str, _raw_path: str) -> Answer:
+        """Build the answer to an unknown path or a method it does not have."""
+        return html_answer(404, "Page not found")
+
+    def injected(self, status: int) -> Answer:
+        """Build the answer of a fault that brings no body of its own."""
+        return answers.injected(status)
 
     def broken(self) -> Answer:
         """Build the answer to a request the sandbox itself failed on."""
