@@ -24,7 +24,7 @@ from devstack.lock import exclusive
 from devstack.screen import TaskLines, table, task_name
 from devstack.services import PLATFORMS, Services
 
-DAGS = ("iterable_page_views",)
+DAGS = ("iterable_page_views", "customerio_page_views")
 METADATA = "make-run.db"
 
 
@@ -164,6 +164,12 @@ def _show(layout: Layout, services: Services, outcome: Outcome, log: Path) -> No
             print(
                 f"  sandbox  {stats.get('users', 0)} users, {stats.get('events', 0)} events "
                 f"({stats.get('events_overwritten', 0)} arrived again and replaced themselves)"
+            )
+        stats = services.sandbox.stats("customerio/")
+        if stats.get("people"):
+            print(
+                f"           of Customer.io {stats['people']} people, {stats['events']} events "
+                f"({stats['duplicates']} messages arrived again and were ignored)"
             )
     print(f"  log      {layout.short(log)}")
     if outcome.problems:

@@ -82,11 +82,11 @@ class Sandbox:
         """Return the connection of that id in Airflow's JSON form."""
         return {**CONNECTIONS[conn_id], "host": self.url}
 
-    def stats(self) -> dict[str, int]:
-        """Return how many users and events it holds; empty when it does not answer."""
+    def stats(self, platform: str = "") -> dict[str, int]:
+        """Return how many users and events it holds, of Iterable unless named; empty when it does not answer."""
         try:
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with direct.open(f"{self.url}/sandbox/stats", timeout=10) as answer:
+            with direct.open(f"{self.url}/sandbox/{platform}stats", timeout=10) as answer:
                 stats: dict[str, int] = json.load(answer)
         except (OSError, ValueError):
             return {}
