@@ -313,7 +313,10 @@ async def test_thousands_of_rows_of_a_person_whose_first_row_failed_are_held_bac
 
 async def test_kinds_of_one_lane_share_requests_and_a_row_still_goes_step_by_step() -> None:
     refused = ("update", 3)  # leaves a gap, so that packs of updates do not come back as packs of events
-    judge = lambda *call: CallRejected("no") if call == refused else None  # noqa: E731
+
+    def judge(*call: object) -> CallRejected | None:
+        return CallRejected("no") if call == refused else None
+
     platform = Platform(judge, pack=10, in_flight=2, lane="all")
     run = await Run(platform).deliver(rows(200))
     assert run.counts == {"delivered": 199, "rejected": 1}
