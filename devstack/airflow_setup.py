@@ -20,7 +20,7 @@ from devstack.processes import write_private
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-MANAGED = ("mysql_default", "iterable_default")
+MANAGED = ("mysql_default", "iterable_default", "customerio_default")
 
 
 def main() -> int:

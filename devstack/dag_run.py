@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         prepare_metadata(emit)
         emit({"event": "phase", "text": "Reading the DAG files"})
-        states = [_run(dag_id, options.date, options.dags_folder, emit) for dag_id in options.dag]
+        progress = Progress(emit)
+        progress.listen()
+        states = [_run(dag_id, options.date, options.dags_folder, emit, progress) for dag_id in options.dag]
     return 0 if all(state == "success" for state in states) else 1
 
 
@@ -65,7 +67,7 @@ def prepare_metadata(emit: Emit) -> None:
     stamp.write_text(airflow, encoding="utf-8")
 
 
-def _run(dag_id: str, day: str, folder: str, emit: Emit) -> str:
+def _run(dag_id: str, day: str, folder: str, emit: Emit, progress: Progress) -> str:
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(dag_folder=folder)
@@ -75,8 +77,7 @@ def _run(dag_id: str, day: str, folder: str, emit: Emit) -> str:
             print(path, trace, sep="\n", file=sys.stderr)
         emit({"event": "trouble", "text": _why_absent(dag_id, folder, bag.import_errors)})
         return "failed"
-    progress = Progress(emit)
-    progress.listen()
+    emit({"event": "phase", "text": f"Running {dag_id}"})
     # Without a logical date given, dag.test takes the present instant: unique, so no run is repeated.
     run = dag.test(run_conf={"date": day})
     progress.report_unseen(run)
@@ -108,7 +109,7 @@ class Progress:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: set[tuple[str, str, int]] = set()
 
     def listen(self) -> None:
         """Register with Airflow, which calls listeners in the process that runs the tasks: this one."""
@@ -140,11 +141,11 @@ class Progress:
     def report_unseen(self, run: object) -> None:
         """Tell about the tasks Airflow ended without running them: skipped or upstream_failed."""
         for instance in run.get_task_instances():  # type: ignore[attr-defined]  # Airflow's ORM object
-            if (instance.task_id, _index(instance)) not in self._seen:
+            if (instance.dag_id, instance.task_id, _index(instance)) not in self._seen:
                 self._tell(instance, str(instance.state))
 
     def _tell(self, instance: _TaskInstance, state: str, error: str = "") -> None:
-        self._seen.add((instance.task_id, _index(instance)))
+        self._seen.add((instance.dag_id, instance.task_id, _index(instance)))
         self._emit(
             {
                 "event": "task",

@@ -21,10 +21,11 @@ from devstack.errors import DevstackError
 from devstack.interrupts import Interrupted, interruptible
 from devstack.layout import Layout
 from devstack.lock import exclusive
+from devstack.sandbox import Sandbox
 from devstack.screen import TaskLines, table, task_name
-from devstack.services import Services
+from devstack.services import PLATFORMS, Services
 
-DAGS = ("iterable_page_views",)
+DAGS = ("iterable_page_views", "customerio_page_views")
 METADATA = "make-run.db"
 
 
@@ -76,10 +77,14 @@ def _what_is_used(services: Services) -> str:
     database = "your database (AIRFLOW_CONN_MYSQL_DEFAULT)"
     if services.database is not None:
         database = "the database of make up" if services.database.is_running else "a private database"
-    destination = "your Iterable project (AIRFLOW_CONN_ITERABLE_DEFAULT)"
+    destinations = [
+        f"your own {conn_id} ({variable})"
+        for conn_id, variable in PLATFORMS.items()
+        if conn_id not in services.sandboxed
+    ]
     if services.sandbox is not None:
-        destination = "the sandbox of make up" if services.sandbox.is_running else "the sandbox"
-    return f"Using {database} and {destination}"
+        destinations.insert(0, "the sandbox of make up" if services.sandbox.is_running else "the sandbox")
+    return f"Using {' and '.join([database, *destinations])}"
 
 
 def _run_dags(
@@ -131,7 +136,7 @@ def _follow(events: Iterator[str], screen: TaskLines) -> Outcome:
                     failures[task_name(event)] = event["error"]
             case "end":
                 outcome.ends.append(event)
-                outcome.problems += _problems(event, failures)
+                outcome.problems += [f"{event['dag']}: {text}" for text in _problems(event, failures)]
                 failures = {}
     return outcome
 
@@ -145,7 +150,7 @@ def _problems(end: Mapping[str, object], failures: Mapping[str, str]) -> list[st
     if told:
         return [str(problem) for problem in told]
     return [f"{task}: {error or 'failed without a message'}" for task, error in failures.items()] or [
-        f"{end['dag']} ended as {end['state']}."
+        f"ended as {end['state']}"
     ]
 
 
@@ -154,18 +159,39 @@ def _show(layout: Layout, services: Services, outcome: Outcome, log: Path) -> No
         result = end["result"]
         if isinstance(result, dict):
             _show_result(layout, str(end["dag"]), str(end["state"]), result)
+    print()
     if services.sandbox is not None:
-        stats = services.sandbox.stats()
-        if stats:
-            print(
-                f"  sandbox  {stats.get('users', 0)} users, {stats.get('events', 0)} events "
-                f"({stats.get('events_overwritten', 0)} arrived again and replaced themselves)"
-            )
+        _show_sandbox(services.sandbox)
     print(f"  log      {layout.short(log)}")
+    for hint in _hints(outcome, services):
+        print(f"\n{hint}")
     if outcome.problems:
         print("\nThe run failed:", file=sys.stderr)
         for problem in outcome.problems:
             print(f"  {problem}", file=sys.stderr)
+
+
+def _show_sandbox(sandbox: Sandbox) -> None:
+    iterable, customerio = sandbox.stats(), sandbox.stats("customerio/")
+    if iterable:
+        print(
+            f"  sandbox  Iterable: {iterable['users']} users, {iterable['events']} events "
+            f"({iterable['events_overwritten']} arrived again and replaced themselves)"
+        )
+    if customerio:
+        print(
+            f"           Customer.io: {customerio['people']} people, {customerio['events']} events "
+            f"({customerio['duplicates']} messages arrived again and were ignored)"
+        )
+
+
+def _hints(outcome: Outcome, services: Services) -> Iterator[str]:
+    results = [end["result"] for end in outcome.ends if isinstance(end["result"], dict)]
+    totals = [result["totals"] for result in results if isinstance(result.get("totals"), dict)]
+    if services.database is not None and totals and not any(count["read"] for count in totals):
+        yield "The example data is of January 2026: make run DATE=2026-01-13"
+    if any(count["invalid"] or count["rejected"] or count["failed"] for count in totals):
+        yield "Which rows, and why: make reverse-etl ARGS='quarantine list'"
 
 
 def _show_result(layout: Layout, dag: str, state: str, result: Mapping[str, object]) -> None:

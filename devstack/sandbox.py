@@ -13,7 +13,10 @@ from pathlib import Path
 from devstack import processes
 from devstack.errors import DevstackError
 
-API_KEY = "sandbox-server-key"
+CONNECTIONS: Mapping[str, Mapping[str, object]] = {
+    "iterable_default": {"conn_type": "iterable", "password": "sandbox-server-key"},
+    "customerio_default": {"conn_type": "customerio", "password": "sandbox-customerio-key"},
+}
 READY_LINE = re.compile(r"^sandbox ready on (http://127\.0\.0\.1:\d+)\s*$", re.MULTILINE)
 STARTS_WITHIN_SECONDS = 60.0
 STOPS_WITHIN_SECONDS = 30.0
@@ -75,15 +78,15 @@ class Sandbox:
             self._child = None
         self.started_here = False
 
-    def airflow_connection(self) -> dict[str, object]:
-        """Return the connection in Airflow's JSON form."""
-        return {"conn_type": "iterable", "host": self.url, "password": API_KEY}
+    def airflow_connection(self, conn_id: str) -> dict[str, object]:
+        """Return the connection of that id in Airflow's JSON form."""
+        return {**CONNECTIONS[conn_id], "host": self.url}
 
-    def stats(self) -> dict[str, int]:
-        """Return how many users and events it holds; empty when it does not answer."""
+    def stats(self, platform: str = "") -> dict[str, int]:
+        """Return how many users and events it holds, of Iterable unless named; empty when it does not answer."""
         try:
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with direct.open(f"{self.url}/sandbox/stats", timeout=10) as answer:
+            with direct.open(f"{self.url}/sandbox/{platform}stats", timeout=10) as answer:
                 stats: dict[str, int] = json.load(answer)
         except (OSError, ValueError):
             return {}

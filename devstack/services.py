@@ -10,24 +10,32 @@ from types import TracebackType
 from devstack.database import PrivateServer
 from devstack.layout import Layout
 from devstack.sandbox import Sandbox
-from devstack.settings import ITERABLE_VARIABLE, MYSQL_VARIABLE, user_environment
+from devstack.settings import CUSTOMERIO_VARIABLE, ITERABLE_VARIABLE, MYSQL_VARIABLE, user_environment
+
+PLATFORMS = {"iterable_default": ITERABLE_VARIABLE, "customerio_default": CUSTOMERIO_VARIABLE}
+"""The connections the sandbox stands in for, with the variables of the user's own."""
 
 
 @dataclass
 class Services:
-    """The embedded servers of a project folder; None where the user has set a connection of their own."""
+    """The embedded servers of a project folder; None where the user has set connections of their own.
+
+    `sandboxed` are the connection ids that lead to the sandbox, because the user has set no platform for them.
+    """
 
     layout: Layout
     database: PrivateServer | None
     sandbox: Sandbox | None
+    sandboxed: tuple[str, ...] = tuple(PLATFORMS)
 
     @classmethod
     def chosen(cls, layout: Layout, environ: Mapping[str, str], *, outlive: bool = False) -> Services:
         """Return the servers to embed: those whose connection the user has set nowhere (shell, `.env`)."""
         user = user_environment(layout, environ)
         database = None if user.get(MYSQL_VARIABLE) else PrivateServer(layout.database, outlive=outlive)
-        sandbox = None if user.get(ITERABLE_VARIABLE) else Sandbox(layout.local, env=user, outlive=outlive)
-        return cls(layout, database, sandbox)
+        sandboxed = tuple(conn_id for conn_id, variable in PLATFORMS.items() if not user.get(variable))
+        sandbox = Sandbox(layout.local, env=user, outlive=outlive) if sandboxed else None
+        return cls(layout, database, sandbox, sandboxed)
 
     @classmethod
     def embedded(cls, layout: Layout) -> Services:
@@ -56,6 +64,11 @@ class Services:
             self.sandbox.start()
 
     @property
+    def are_all_embedded(self) -> bool:
+        """Whether nothing is read from or sent to a server of the user's own."""
+        return self.database is not None and self.sandboxed == tuple(PLATFORMS)
+
+    @property
     def are_running(self) -> bool:
         """Whether every server that is to be embedded runs."""
         return all(server is None or server.is_running for server in (self.database, self.sandbox))
@@ -72,7 +85,7 @@ class Services:
         if self.database is not None:
             found["mysql_default"] = self.database.airflow_connection()
         if self.sandbox is not None:
-            found["iterable_default"] = self.sandbox.airflow_connection()
+            found |= {conn_id: self.sandbox.airflow_connection(conn_id) for conn_id in self.sandboxed}
         return found
 
     def _load(self, database: PrivateServer) -> None:

@@ -15,6 +15,7 @@ from devstack.layout import Layout
 
 MYSQL_VARIABLE = "AIRFLOW_CONN_MYSQL_DEFAULT"
 ITERABLE_VARIABLE = "AIRFLOW_CONN_ITERABLE_DEFAULT"
+CUSTOMERIO_VARIABLE = "AIRFLOW_CONN_CUSTOMERIO_DEFAULT"
 
 # A shell that is set up for another Airflow must not leak into this one.
 _KEPT_AIRFLOW_VARIABLES = (

@@ -21,8 +21,8 @@ from devstack.interrupts import Interrupted, interruptible
 from devstack.layout import Layout
 from devstack.lock import exclusive
 from devstack.ports import free_port, port_is_free, port_number
-from devstack.services import Services
-from devstack.settings import machine_secrets
+from devstack.services import PLATFORMS, Services
+from devstack.settings import MYSQL_VARIABLE, machine_secrets
 
 METADATA = "make-up.db"
 READY_WITHIN_SECONDS = 180.0
@@ -98,7 +98,7 @@ def stop_airflow(layout: Layout) -> bool:
 def _start_airflow(layout: Layout, services: Services, port: int) -> str:
     ports = Ports(ui=port, worker_logs=free_port(), triggerer_logs=free_port())
     env = airflow_environment(layout, os.environ, metadata=METADATA, ports=ports)
-    embedded = services.database is not None and services.sandbox is not None
+    embedded = services.are_all_embedded
     # Unpaused, a DAG runs for the latest day at once: harmless in the sandbox, not in somebody's project.
     env["AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"] = str(not embedded)
     log = airflow_log(layout)
@@ -185,15 +185,15 @@ def _ask(url: str, body: Mapping[str, str] | None = None, token: str = "") -> di
 def _tell(layout: Layout, services: Services, url: str) -> None:
     password = machine_secrets(layout.local / "secrets.json")["admin_password"]
     database = "a private database with the example data" if services.database else "your database"
-    destination = "the sandbox" if services.sandbox else "your Iterable project"
-    embedded = services.database is not None and services.sandbox is not None
     print(f"\nAirflow   {url}\nLogin     {ADMIN}\nPassword  {password}\n")
-    print(f"mysql_default     {database}{_origin('MYSQL', services.database)}")
-    print(f"iterable_default  {destination}{_origin('ITERABLE', services.sandbox)}")
+    print(f"mysql_default       {database}{_origin(MYSQL_VARIABLE, embedded=services.database is not None)}")
+    for conn_id, variable in PLATFORMS.items():
+        embedded = conn_id in services.sandboxed
+        print(f"{conn_id:<20}{'the sandbox' if embedded else 'your own'}{_origin(variable, embedded=embedded)}")
     if services.sandbox is not None:
-        print(f"sandbox           {services.sandbox.url}")
+        print(f"sandbox             {services.sandbox.url}")
     print()
-    if embedded:
+    if services.are_all_embedded:
         print("The DAGs are switched on: a run you trigger starts at once, and Airflow starts by itself")
         print("the run of the day that just ended. All of it goes to the sandbox. The example data is of")
         print("January 2026: trigger with the date 2026-01-13.")
@@ -204,8 +204,8 @@ def _tell(layout: Layout, services: Services, url: str) -> None:
     print("Stop      make down")
 
 
-def _origin(name: str, embedded: object) -> str:
-    return "" if embedded else f" (from AIRFLOW_CONN_{name}_DEFAULT; the UI does not list it)"
+def _origin(variable: str, *, embedded: bool) -> str:
+    return "" if embedded else f" (from {variable}; the UI does not list it)"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from devstack.database import PrivateServer
 ROOT = Path(__file__).parents[1]
 HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-")
 
-for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "ITERABLE_"))]:
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "CUSTOMERIO_", "ITERABLE_"))]:
     del os.environ[name]
 os.environ |= {
     "AIRFLOW_HOME": HOME.name,

@@ -8,8 +8,8 @@ def get_provider_info() -> dict[str, object]:
     return {
         "package-name": "airflow-provider-reverse-etl",
         "name": "Reverse ETL",
-        "description": "Rows of a SQL query become user profiles and events in Iterable.",
-        "connection-types": [_ITERABLE],
+        "description": "Rows of a SQL query become user profiles and events in Iterable and Customer.io.",
+        "connection-types": [_ITERABLE, _CUSTOMERIO],
         "config": {"reverse_etl": {"description": "Reverse ETL.", "options": _OPTIONS}},
     }
 
@@ -54,6 +54,23 @@ _OPTIONS = {
     ),
 }
 
+_PACE = {
+    "timeout": _number("Timeout", "Seconds for one request; 10 when empty.", minimum=0.1, maximum=600),
+    "requests_in_flight": _number(
+        "Requests in flight",
+        "How many one task keeps under way; 100 when empty.",
+        minimum=1,
+        maximum=1000,
+    ),
+    "rate_share": _number(
+        "Share of the rate limit",
+        "0.8 leaves a fifth of the published limits to other integrations; 1 when empty.",
+        exclusiveMinimum=0,
+        maximum=1,
+    ),
+    "tries": _number("Tries", "Requests for one call before it counts as failed; 3 when empty.", minimum=1, maximum=10),
+}
+
 _ITERABLE = {
     "connection-type": "iterable",
     "hook-class-name": "reverse_etl.iterable.hook.IterableHook",
@@ -79,19 +96,7 @@ _ITERABLE = {
             "schema": {"type": ["string", "null"], "format": "password"},
         },
         "jwt_lifetime": _number("Token lifetime", "Seconds; 3600 when empty.", minimum=60, maximum=31536000),
-        "timeout": _number("Timeout", "Seconds for one request; 10 when empty.", minimum=0.1, maximum=600),
-        "requests_in_flight": _number(
-            "Requests in flight",
-            "How many one task keeps under way; 100 when empty.",
-            minimum=1,
-            maximum=1000,
-        ),
-        "rate_share": _number(
-            "Share of the rate limit",
-            "0.8 leaves a fifth of the published limits to other integrations; 1 when empty.",
-            exclusiveMinimum=0,
-            maximum=1,
-        ),
+        **_PACE,
         "rate_limits": {
             "label": "Rate limits",
             "description": (
@@ -99,8 +104,28 @@ _ITERABLE = {
             ),
             "schema": {"type": ["string", "null"]},
         },
-        "tries": _number(
-            "Tries", "Requests for one call before it counts as failed; 3 when empty.", minimum=1, maximum=10
-        ),
+    },
+}
+
+_CUSTOMERIO = {
+    "connection-type": "customerio",
+    "hook-class-name": "reverse_etl.customerio.hook.CustomerIOHook",
+    "hook-name": "Customer.io",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "login"],
+        "relabeling": {"password": "API key", "host": "Host (only for the sandbox)"},
+        "placeholders": {
+            "password": "the API key of a Data Pipelines source, or a private key (sk_)",
+            "host": "empty, or http://127.0.0.1:8081 for the sandbox",
+            "port": "0 (without a port the Test button of Airflow 3.3.2 refuses to test)",
+        },
+    },
+    "conn-fields": {
+        "region": {
+            "label": "Data centre",
+            "description": "us or eu. Empty: what the key names, us for a classic key, which names none.",
+            "schema": {"type": ["string", "null"], "enum": ["us", "eu", None]},
+        },
+        **_PACE,
     },
 }

@@ -56,7 +56,7 @@ def audit(tmp_path: Path) -> list[tuple[str, str, str]]:
         (["--query", "no-such.sql"], "no-such.sql cannot be read"),
         (["--email", " "], "an identifier is empty"),
         (["--email", ZOE], "add --yes"),
-        (["--email", ZOE, "--yes", "--conn", "mysql_default"], "is of the type mysql, expected iterable"),
+        (["--email", ZOE, "--yes", "--conn", "mysql_default"], "is of the type mysql, expected customerio, iterable"),
         (["--email", ZOE, "--yes", "--action", "suppress"], "cannot suppress a person; it knows forget, unsuppress"),
     ],
 )

@@ -25,8 +25,15 @@ class Platform:
     """A destination in memory: two calls per row, packed as told, and a verdict for each by call and row id."""
 
     def __init__(
-        self, judge: Judge = lambda call, row_id: None, *, pause: float = 0.0, in_flight: int = 10, pack: int = 1
+        self,
+        judge: Judge = lambda call, row_id: None,
+        *,
+        pause: float = 0.0,
+        in_flight: int = 10,
+        pack: int = 1,
+        lane: str = "",
     ) -> None:
+        self.lane = lane
         self.judge = judge
         self.pause = pause
         self.pack = pack
@@ -50,10 +57,10 @@ class Platform:
         )
 
     def pack_limit(self, kind: str) -> PackLimit:
-        return PackLimit(self.pack, 1000)
+        return PackLimit(self.pack, 1000, self.lane)
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
-        assert len({call.kind for call in calls}) == 1
+        assert self.lane or len({call.kind for call in calls}) == 1
         assert 1 <= len(calls) <= self.pack
         people = [call.identity["person"] for call in calls]
         self.in_flight.update(people)

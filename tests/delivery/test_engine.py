@@ -309,3 +309,27 @@ async def test_thousands_of_rows_of_a_person_whose_first_row_failed_are_held_bac
     run = await Run(platform).deliver([{"id": number, "person": "ada"} for number in range(3_000)])
     assert run.counts == {"failed": 3_000}
     assert platform.sent == [("update", 0)]
+
+
+async def test_kinds_of_one_lane_share_requests_and_a_row_still_goes_step_by_step() -> None:
+    refused = ("update", 3)  # leaves a gap, so that packs of updates do not come back as packs of events
+
+    def judge(*call: object) -> CallRejected | None:
+        return CallRejected("no") if call == refused else None
+
+    platform = Platform(judge, pack=10, in_flight=2, lane="all")
+    run = await Run(platform).deliver(rows(200))
+    assert run.counts == {"delivered": 199, "rejected": 1}
+    mixed = [{kind for kind, _ in request} for request in platform.requests]
+    assert {"update", "event"} in mixed
+    assert all(
+        platform.sent.index(("update", row)) < platform.sent.index(("event", row)) for row in range(200) if row != 3
+    )
+    assert [call.call for call in run.by_id(0).calls] == ["update", "event"]
+
+
+async def test_a_lane_gives_each_kind_the_results_of_its_own_calls() -> None:
+    platform = Platform(pack=10, lane="all", judge=lambda kind, row: CallRejected("no") if kind == "event" else None)
+    run = await Run(platform).deliver(rows(50))
+    assert run.counts == {"rejected": 50}
+    assert {call.call for result in run.results for call in result.calls} == {"update", "event"}

@@ -8,8 +8,8 @@ import pytest
 
 from devstack.airflow_env import Ports, airflow_environment
 from devstack.layout import Layout
-from devstack.services import Services
-from devstack.settings import ITERABLE_VARIABLE, MYSQL_VARIABLE, machine_secrets, user_environment
+from devstack.services import PLATFORMS, Services
+from devstack.settings import CUSTOMERIO_VARIABLE, ITERABLE_VARIABLE, MYSQL_VARIABLE, machine_secrets, user_environment
 
 
 @pytest.fixture
@@ -52,8 +52,10 @@ def test_the_example_env_file_sets_nothing(layout: Layout) -> None:
     [
         ({}, True, True),
         ({MYSQL_VARIABLE: "{}"}, False, True),
-        ({ITERABLE_VARIABLE: "{}"}, True, False),
-        ({MYSQL_VARIABLE: "{}", ITERABLE_VARIABLE: "{}"}, False, False),
+        ({ITERABLE_VARIABLE: "{}"}, True, True),
+        ({CUSTOMERIO_VARIABLE: "{}"}, True, True),
+        ({ITERABLE_VARIABLE: "{}", CUSTOMERIO_VARIABLE: "{}"}, True, False),
+        ({MYSQL_VARIABLE: "{}", ITERABLE_VARIABLE: "{}", CUSTOMERIO_VARIABLE: "{}"}, False, False),
     ],
 )
 def test_a_connection_of_the_user_takes_the_place_of_the_embedded_server(
@@ -61,6 +63,9 @@ def test_a_connection_of_the_user_takes_the_place_of_the_embedded_server(
 ) -> None:
     services = Services.chosen(layout, variables)
     assert (services.database is not None, services.sandbox is not None) == (database, sandbox)
+    assert services.are_all_embedded is not bool(variables)
+    given = {variable for variable in variables if variable != MYSQL_VARIABLE}
+    assert {PLATFORMS[conn_id] for conn_id in services.sandboxed} == set(PLATFORMS.values()) - given
 
 
 def test_secrets_are_made_once_and_kept_private(tmp_path: Path) -> None:

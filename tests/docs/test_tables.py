@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reverse_etl.customerio import connection, limits
+from reverse_etl.customerio.connection import CustomerIOConnection
 from reverse_etl.delivery.outcomes import FAILURES, Outcome
 from reverse_etl.delivery.results import CALL, SCHEMA
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.answers import FORGOTTEN
 from reverse_etl.iterable.bulk_answers import LISTS
-from reverse_etl.iterable.config import KINDS_THAT_FIT, WITHOUT_JSON_FORM, EventTrack, IterableDestination, UserUpdate
-from reverse_etl.iterable.connection import EXTRAS, HOSTS, IterableConnection, Region
+from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
+from reverse_etl.iterable.connection import EXTRAS, HOSTS, IterableConnection
+from reverse_etl.kinds import KINDS_THAT_FIT, WITHOUT_JSON_FORM
 from reverse_etl.mapping import Constant, Field, Kind
 from reverse_etl.provider import get_provider_info
 from reverse_etl.sync import Sync
@@ -26,7 +29,7 @@ from tests.docs.pages import block, code, codes, read, table
 
 PACKAGE = ROOT / "plugins/reverse_etl"
 INFO: dict[str, Any] = get_provider_info()
-(CONNECTION,) = INFO["connection-types"]
+CONNECTION, CUSTOMERIO = INFO["connection-types"]
 SIGNUPS = ROOT / "docs/examples/signups/trial_signups.sql"
 
 destination = IterableDestination(
@@ -52,34 +55,60 @@ COLUMNS = {
 # --- connections.md --------------------------------------------------------------------------------------------
 
 
-def test_the_form_fields_are_those_of_the_form() -> None:
-    rows = table("docs/connections.md", "form field")
-    labels = {name: field["label"] for name, field in CONNECTION["conn-fields"].items()}
-    assert {code(cells[1]): cells[0] for cells in rows} == {**CONNECTION["ui-field-behaviour"]["relabeling"], **labels}
-    assert set(labels) == set(EXTRAS)
+@dataclasses.dataclass(frozen=True)
+class Platform:
+    """A platform with the page that has its tables."""
+
+    page: str
+    room: str
+    form: dict[str, Any]
+    connection: Any
+    extras: Mapping[str, type]
+    hosts: Mapping[Any, str]
 
 
-def test_the_defaults_are_those_of_the_connection() -> None:
-    shown = {code(cells[1]): cells[2].strip("`") for cells in table("docs/connections.md", "form field")}
+PLATFORMS = [
+    Platform("docs/connections.md", "iterable", CONNECTION, IterableConnection, EXTRAS, HOSTS),
+    Platform("docs/customerio.md", "customerio", CUSTOMERIO, CustomerIOConnection, connection.EXTRAS, limits.HOSTS),
+]
+each_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.room)
+RANGES = [
+    *[(PLATFORMS[0], name) for name in ("jwt_lifetime", "timeout", "requests_in_flight", "rate_share", "tries")],
+    *[(PLATFORMS[1], name) for name in ("timeout", "requests_in_flight", "rate_share", "tries")],
+]
+
+
+@each_platform
+def test_the_form_fields_are_those_of_the_form(platform: Platform) -> None:
+    rows = table(platform.page, "form field")
+    labels = {name: field["label"] for name, field in platform.form["conn-fields"].items()}
+    relabeled = platform.form["ui-field-behaviour"]["relabeling"]
+    assert {code(cells[1]): cells[0] for cells in rows} == {**relabeled, **labels}
+    assert set(labels) == set(platform.extras)
+
+
+@each_platform
+def test_the_defaults_are_those_of_the_connection(platform: Platform) -> None:
+    shown = {code(cells[1]): cells[2].strip("`") for cells in table(platform.page, "form field")}
     assert shown.pop("password") == "none"
-    for field in dataclasses.fields(IterableConnection):
+    for field in dataclasses.fields(platform.connection):
         if field.name in shown:
-            default = getattr(IterableConnection(api_key="key"), field.name)
+            default = getattr(platform.connection(api_key="key"), field.name)
             number = isinstance(default, int | float)
             assert shown.pop(field.name) == (f"{default:g}" if number else default or "empty")
     assert shown == {}
 
 
-@pytest.mark.parametrize("name", ["jwt_lifetime", "timeout", "requests_in_flight", "rate_share", "tries"])
-def test_the_ranges_are_those_that_are_accepted(name: str) -> None:
-    (allowed,) = [cells[3] for cells in table("docs/connections.md", "form field") if code(cells[1]) == name]
+@pytest.mark.parametrize(("platform", "name"), RANGES, ids=lambda value: getattr(value, "room", value))
+def test_the_ranges_are_those_that_are_accepted(platform: Platform, name: str) -> None:
+    (allowed,) = [cells[3] for cells in table(platform.page, "form field") if code(cells[1]) == name]
     lowest, highest = map(float, allowed.split(" to "))
-    kind = EXTRAS[name]
+    kind = platform.extras[name]
     for value in (lowest, highest):
-        IterableConnection(api_key="key", **{name: kind(value)})
+        platform.connection(api_key="key", **{name: kind(value)})
     for value in (lowest * 0.99 if lowest < 1 else lowest - 1, highest + 1):
         with pytest.raises(ConfigurationError, match=f"{name} is .* expected"):
-            IterableConnection(api_key="key", **{name: kind(value)})
+            platform.connection(api_key="key", **{name: kind(value)})
 
 
 def test_the_settings_are_the_options_of_the_provider() -> None:
@@ -95,9 +124,9 @@ def test_the_switch_of_the_test_button_is_the_one_of_make_up() -> None:
     assert f'"{name}": "{value}"' in (ROOT / "devstack/airflow_env.py").read_text(encoding="utf-8")
 
 
-def sentences() -> Iterator[str]:
+def sentences(room: str) -> Iterator[str]:
     """The beginnings of the sentences of diagnosis.py, up to the first value in them."""
-    tree = ast.parse((PACKAGE / "iterable/diagnosis.py").read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / room / "diagnosis.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
             text = node.value.elts[1]
@@ -106,13 +135,15 @@ def sentences() -> Iterator[str]:
             yield str(first.value).strip()
 
 
-def test_the_sentences_of_the_test_button_are_those_of_the_diagnosis() -> None:
-    assert sorted(code(cells[0]) for cells in table("docs/connections.md", "sentence")) == sorted(sentences())
+@each_platform
+def test_the_sentences_of_the_test_button_are_those_of_the_diagnosis(platform: Platform) -> None:
+    assert sorted(code(cells[0]) for cells in table(platform.page, "sentence")) == sorted(sentences(platform.room))
 
 
-def test_the_regions_have_their_hosts() -> None:
-    page = read("docs/connections.md")
-    assert all(f"`{region}` is `{HOSTS[region]}`" in page for region in Region)
+@each_platform
+def test_the_regions_have_their_hosts(platform: Platform) -> None:
+    page = read(platform.page)
+    assert all(f"`{region}` is `{host}`" in page for region, host in platform.hosts.items())
 
 
 # --- write-a-sync.md -------------------------------------------------------------------------------------------
@@ -186,9 +217,11 @@ ARGUMENT_WITH_THE_CODE = {"InvalidRow": 0, "error_of": 3, "RowResult": 2, "CallR
 def reason_codes() -> set[str]:
     """Every reason code that stands in the package as a literal, wherever it is given to a result or an error."""
     found: set[str] = set()
-    for path in [*PACKAGE.glob("*.py"), *(PACKAGE / "delivery").glob("*.py"), *(PACKAGE / "iterable").glob("*.py")]:
-        found |= set(codes_in(path))
+    for folder in ("", "delivery", "iterable", "customerio"):
+        for path in (PACKAGE / folder).glob("*.py"):
+            found |= set(codes_in(path))
     found |= set(codes_in(PACKAGE / "operators/batch.py"))
+    found -= {code(cells[0]) for cells in table("docs/customerio.md", "refusal")}
     return found | {code for _, code in LISTS.values() if code != FORGOTTEN}
 
 
@@ -201,7 +234,9 @@ def codes_in(path: Path) -> Iterator[str]:
         given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
         if place is not None and len(node.args) > place:
             given.append(node.args[place])
-        yield from (str(value.value) for value in given if isinstance(value, ast.Constant))
+        for value in given:  # also the second part of `code or "a code of ours"`
+            parts = value.values if isinstance(value, ast.BoolOp) else [value]
+            yield from (str(part.value) for part in parts if isinstance(part, ast.Constant))
 
 
 def test_the_inventory_of_codes_finds_what_is_there() -> None:

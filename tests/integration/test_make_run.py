@@ -37,11 +37,17 @@ def test_a_day_runs_twice_without_a_second_copy_and_another_day_has_its_own_answ
         outputs.append(" ".join(done.stdout.split()))
     first, again, earlier = outputs
     assert "read delivered unchanged invalid rejected suppressed failed seconds 5 5 0 0 0 0 0" in first
-    assert "5 users, 5 events (0 arrived again" in first
-    assert "5 users, 5 events (5 arrived again" in again
+    assert "iterable_page_views for 2026-01-13: success" in first
+    assert "customerio_page_views for 2026-01-13: success" in first
+    assert "Iterable: 5 users, 5 events (0 arrived again" in first
+    assert "Iterable: 5 users, 5 events (5 arrived again" in again
+    assert "Customer.io: 5 people, 5 events (0 messages arrived again" in first
+    assert "Customer.io: 5 people, 5 events (10 messages arrived again" in again
+    assert first.count("report 0.") == 2
     assert "seconds 3 3 0 0 0 0 0" in earlier
     for name in ("query_results_20260113_235959.csv", "integration_results_20260113_235959.json"):
-        assert (root / ".local/output/iterable_page_views" / name).is_file()
+        for dag in ("iterable_page_views", "customerio_page_views"):
+            assert (root / ".local/output" / dag / name).is_file()
 
 
 def test_a_date_that_is_none_is_refused_before_anything_starts(root: Path) -> None:

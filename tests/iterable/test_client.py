@@ -215,7 +215,7 @@ async def test_a_token_the_platform_refuses_once_is_signed_again(sandbox: Sandbo
 
 
 async def test_a_client_that_is_not_open_says_how_to_open_it() -> None:
-    with pytest.raises(RuntimeError, match="async with IterableClient"):
+    with pytest.raises(RuntimeError, match="not open; use it as `async with"):
         await client("http://127.0.0.1:9").update_user(ADA)
 
 

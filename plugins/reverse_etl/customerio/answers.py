@@ -40,8 +40,8 @@ def read_answer(answer: Answer, *, clock: Callable[[], float] = time.time) -> Re
                 AnswerUnreadable, "the answer does not say whether the call was applied", answer, "unreadable"
             )
         if envelope.get("success", True) is not True or _complaints(envelope):
-            code = _code(envelope) or "not_successful"
-            raise error_of(CallRejected, "the answer is 2xx but says that the call failed", answer, code)
+            message = "the answer is 2xx but says that the call failed"
+            raise error_of(CallRejected, message, answer, _code(envelope) or "not_successful")
     return Receipt(answer.status, answer.request_id)
 
 

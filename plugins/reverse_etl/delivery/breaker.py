@@ -17,7 +17,7 @@ from reverse_etl.errors import (
 )
 
 FAILED_IN_A_ROW = 50
-"""Failed requests of one kind without a success between them after which the destination counts as unavailable."""
+"""Failed requests of one lane without a success between them after which the destination counts as unavailable."""
 
 FAILED_BEFORE_FIRST_ANSWER = 3
 """The same, as long as the destination has not answered at all: requests then go out one by one."""
@@ -31,8 +31,8 @@ class Breaker:
         self.stopped = stopped
         self._failed_in_a_row: Counter[str] = Counter()
 
-    def note(self, kind: str, verdicts: Sequence[Verdict]) -> None:
-        """Take in the verdicts on one request with calls of a kind; one about a single row is an answer too."""
+    def note(self, lane: str, verdicts: Sequence[Verdict]) -> None:
+        """Take in the verdicts on one request of a lane; one about a single row is an answer too."""
         refused = next((verdict for verdict in verdicts if isinstance(verdict, AccountRefused)), None)
         if refused is not None:
             self.stopped = self.stopped or refused
@@ -40,10 +40,10 @@ class Breaker:
         failed = [verdict for verdict in verdicts if _is_down(verdict)]
         if len(failed) < len(verdicts):
             self.has_answered = True
-            self._failed_in_a_row[kind] = 0
+            self._failed_in_a_row[lane] = 0
             return
-        self._failed_in_a_row[kind] += 1
-        count, last = self._failed_in_a_row[kind], failed[-1]
+        self._failed_in_a_row[lane] += 1
+        count, last = self._failed_in_a_row[lane], failed[-1]
         limit = FAILED_IN_A_ROW if self.has_answered else FAILED_BEFORE_FIRST_ANSWER
         if isinstance(last, Throttled):
             self._stop("the platform asks for a longer wait than a task should sit through", last)

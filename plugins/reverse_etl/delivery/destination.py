@@ -38,10 +38,14 @@ class RenderedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PackLimit:
-    """How many calls one request may carry, and how many bytes their bodies may have together."""
+    """How many calls one request may carry, and how many bytes their bodies may have together.
+
+    Kinds of call that name the same `lane` share requests; without one a kind has requests of its own.
+    """
 
     calls: int
     body_bytes: int
+    lane: str = ""
 
 
 class Destination(Protocol):
@@ -57,7 +61,7 @@ class Destination(Protocol):
         """Return how calls of a kind are packed; one call per request where the limit is 1."""
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
-        """Send a pack of calls of one kind, retries included, and return the verdict on each, in their order.
+        """Send a pack of calls of one lane, retries included, and return the verdict on each, in their order.
 
         No two calls of a pack are about the same person. Raise AccountRefused when no call can succeed.
         """

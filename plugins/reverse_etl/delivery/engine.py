@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
-from reverse_etl.delivery.destination import Destination, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Destination, RenderedRow, Verdict
 from reverse_etl.delivery.journal import WHOLE_ROW, Journal, Mark, NoJournal
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
@@ -195,7 +195,7 @@ class DeliveryEngine:
             return
         for packer, may_be_partial in reversed(self._ready()):
             while self._has_room and (packer.is_full or (may_be_partial and len(packer))):
-                task = asyncio.create_task(self._send(packer.take()))
+                task = asyncio.create_task(self._send(packer.lane, packer.take()))
                 self._sending.add(task)
 
     def _ready(self) -> list[tuple[Packer, bool]]:
@@ -204,7 +204,7 @@ class DeliveryEngine:
         upstream = 0 if self._all_read else 1
         for packer in self._packers:
             ready.append((packer, upstream == 0 or not self._sending))
-            upstream += len(packer) + self._in_flight[packer.kind]
+            upstream += len(packer) + self._in_flight[packer.lane]
         return ready
 
     @property
@@ -212,22 +212,21 @@ class DeliveryEngine:
         allowed = self._destination.requests_in_flight if self._breaker.has_answered else 1
         return len(self._sending) < allowed
 
-    async def _send(self, pack: Sequence[RowInFlight]) -> None:
+    async def _send(self, lane: str, pack: Sequence[RowInFlight]) -> None:
         calls = [row.next_call for row in pack]
-        kind = calls[0].kind
-        self._in_flight[kind] += 1
+        self._in_flight[lane] += 1
         try:
             try:
                 verdicts = await self._destination.send(calls)
             except AccountRefused as error:
                 verdicts = [error] * len(calls)
-            results = _results_of(kind, verdicts)
+            results = _results_of(calls, verdicts)
             await self._journal.mark(list(self._marks(pack, verdicts, results)))
-            self._breaker.note(kind, verdicts)
+            self._breaker.note(lane, verdicts)
             for row, result in zip(pack, results, strict=True):
                 self._advance(row, result)
         finally:
-            self._in_flight[kind] -= 1
+            self._in_flight[lane] -= 1
             self._changed.set()
 
     def _marks(
@@ -276,13 +275,14 @@ def _held_back(key: str, results: Sequence[CallResult]) -> RowResult:
     return RowResult(key, Outcome.FAILED, "earlier_row_failed", tuple(results))
 
 
-def _results_of(kind: str, verdicts: Sequence[Verdict]) -> list[CallResult]:
+def _results_of(calls: Sequence[Call], verdicts: Sequence[Verdict]) -> list[CallResult]:
     """Return the result of each verdict; most calls of a pack share one, which is made once."""
-    made: dict[int, CallResult] = {}
+    made: dict[tuple[str, int], CallResult] = {}
     results = []
-    for verdict in verdicts:
-        result = made.get(id(verdict))
+    for call, verdict in zip(calls, verdicts, strict=True):
+        same = (call.kind, id(verdict))
+        result = made.get(same)
         if result is None:
-            result = made[id(verdict)] = result_of(kind, verdict)
+            result = made[same] = result_of(call.kind, verdict)
         results.append(result)
     return results

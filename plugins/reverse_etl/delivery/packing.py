@@ -36,16 +36,16 @@ class RowInFlight:
 
 
 class Packer:
-    """Collects the rows whose next call is of the same kind, and gives them out as packs within the limit."""
+    """Collects the rows whose next call goes the same lane, and gives them out as packs within the limit."""
 
-    def __init__(self, kind: str, limit: PackLimit) -> None:
-        self.kind = kind
+    def __init__(self, lane: str, limit: PackLimit) -> None:
+        self.lane = lane
         self.limit = limit
         self._rows: deque[RowInFlight] = deque()
         self._bytes = 0
 
     def add(self, row: RowInFlight) -> None:
-        """Take a row whose next call is of this kind."""
+        """Take a row whose next call goes this lane."""
         self._rows.append(row)
         self._bytes += len(row.next_call.body)
 
@@ -79,23 +79,26 @@ class Packer:
 
 
 class Packers:
-    """One packer per kind of call, in the order rows pass through them."""
+    """One packer per lane, in the order rows pass through them; `limit_of` a kind of call names its lane."""
 
     def __init__(self, limit_of: Callable[[str], PackLimit]) -> None:
         self._limit_of = limit_of
-        self._packers: dict[str, Packer] = {}
+        self._by_kind: dict[str, Packer] = {}
+        self._by_lane: dict[str, Packer] = {}
 
     def add(self, row: RowInFlight) -> Packer:
         """Put a row where its next call belongs and return that packer."""
         kind = row.next_call.kind
-        packer = self._packers.get(kind)
+        packer = self._by_kind.get(kind)
         if packer is None:
-            packer = self._packers[kind] = Packer(kind, self._limit_of(kind))
+            limit = self._limit_of(kind)
+            lane = limit.lane or kind
+            packer = self._by_kind[kind] = self._by_lane.setdefault(lane, Packer(lane, limit))
         packer.add(row)
         return packer
 
     def __iter__(self) -> Iterator[Packer]:
-        return iter(self._packers.values())
+        return iter(self._by_lane.values())
 
 
 class PersonOrder:

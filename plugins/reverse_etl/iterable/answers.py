@@ -6,14 +6,12 @@ is `Success`, a 200 that refuses the event), recorded answers of the live API de
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
-import orjson
-
+from reverse_etl.delivery.answers import Answer as HttpAnswer
+from reverse_etl.delivery.answers import envelope_of, error_of, opaque_code, retry_after, seconds_of
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.errors import (
     AnswerUnreadable,
@@ -46,29 +44,12 @@ FORGOTTEN = "ForgottenUserError"
 JWT_CODES = frozenset({"InvalidJwtPayload", "BadAuthorizationHeader", "JwtUserIdentifiersMismatched"})
 ACCOUNT_CODES = JWT_CODES | {"BadApiKey", "Unauthorized"}
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-
-LONGEST_CODE = 64
-
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer, as far as it is read."""
+class Answer(HttpAnswer):
+    """One HTTP answer of Iterable's."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the status is 2xx; the body has the last word."""
-        return 200 <= self.status < 300
-
-    @property
-    def request_id(self) -> str | None:
-        """Iterable's id of the request, which its support can look up."""
-        found = self.headers.get("Iterable-Request-Id", "")
-        return found if REQUEST_ID.fullmatch(found) else None
+    request_id_header = "Iterable-Request-Id"
 
 
 def read_answer(answer: Answer, *, clock: Callable[[], float] = time.time) -> Receipt:
@@ -133,57 +114,13 @@ def _authentication_advice(envelope: Mapping[str, object] | None) -> str:
     return "the API key or token was refused; check the key, and that region and key belong together"
 
 
-def error_of(
-    kind: type[DestinationError], message: str, answer: Answer, code: str, retry_after: float | None = None
-) -> DestinationError:
-    """Return an error with the facts of an answer."""
-    return kind(message, status=answer.status, code=code, request_id=answer.request_id, retry_after=retry_after)
-
-
-def envelope_of(answer: Answer) -> Mapping[str, object] | None:
-    """Return the body if it is a JSON object."""
-    try:
-        parsed = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return None
-    return parsed if isinstance(parsed, dict) else None
-
-
 def _code(envelope: Mapping[str, object] | None) -> str | None:
-    """Codes are opaque words; anything that is not one could carry an identifier and is dropped."""
-    code = envelope.get("code") if envelope else None
-    if not isinstance(code, str) or not 0 < len(code) <= LONGEST_CODE:
-        return None
-    return code if code.replace(".", "").replace("_", "").isalnum() else None
+    return opaque_code(envelope.get("code")) if envelope else None
 
 
 def _seconds_to_wait(answer: Answer, envelope: Mapping[str, object] | None, clock: Callable[[], float]) -> float | None:
     """Return the longest wait the platform asks for: the Retry-After header or `params.rateLimitReset`, in seconds."""
     params = envelope.get("params") if envelope else None
     reset = params.get("rateLimitReset") if isinstance(params, Mapping) else None
-    hints = [
-        hint for hint in (_number(reset), _retry_after(answer.headers.get("Retry-After"), clock)) if hint is not None
-    ]
+    hints = [hint for hint in (seconds_of(reset), retry_after(answer, clock)) if hint is not None]
     return max(hints, default=None)
-
-
-def _retry_after(header: str | None, clock: Callable[[], float]) -> float | None:
-    if header is None:
-        return None
-    seconds = _number(header)
-    if seconds is not None:
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - clock())
-    except ValueError:
-        return None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if 0 <= number < float("inf") else None

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from reverse_etl.delivery.answers import envelope_of, error_of
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.errors import AnswerUnreadable, CallRejected, DestinationError, UserNotFound, UserSuppressed
-from reverse_etl.iterable.answers import Answer, envelope_of, error_of, refusal
+from reverse_etl.iterable.answers import Answer, refusal
 
 # What each list of `failedUpdates` means for the rows it names.
 LISTS: dict[str, tuple[type[DestinationError], str]] = {

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.pacing import Paces
 from reverse_etl.delivery.retry import RetryPolicy
-from reverse_etl.errors import (
-    AnswerUnreadable,
-    AuthenticationRefused,
-    CallRejected,
-    ConnectionFailed,
-    DestinationError,
-    WrongDestination,
-)
+from reverse_etl.delivery.transport import Transport
+from reverse_etl.errors import AuthenticationRefused, CallRejected
 from reverse_etl.iterable.answers import JWT_CODES, Answer, read_answer, refusal
 from reverse_etl.iterable.auth import Authenticator
 from reverse_etl.iterable.bulk_answers import BulkAnswer, read_bulk_answer
 from reverse_etl.iterable.connection import IterableConnection
 from reverse_etl.iterable.limits import LIMITS, Endpoint, Limit
 from reverse_etl.iterable.payloads import encode
-
-log = logging.getLogger(__name__)
-
-PAUSE_WITHOUT_HINT_SECONDS = 1.0
 
 BULK_TIMEOUT_FACTOR = 6
 """A bulk request may take so many times the timeout of a single one: it carries up to 4 MB and 1,000 rows."""
@@ -62,22 +49,19 @@ class IterableClient:
         self._retry = retry or RetryPolicy(tries=connection.tries)
         self._clock = clock
         self._authenticator = Authenticator(connection, clock=clock)
-        self._paces = paces or Paces()
+        self._transport = Transport(
+            connection,
+            Answer,
+            lambda answer: refusal(answer, clock).retry_after,
+            paces=paces,
+            patience=self._retry.patience,
+        )
         self._rates = {endpoint: connection.rate(endpoint, limit.per_second) for endpoint, limit in limits.items()}
-        self._timeouts = {
-            endpoint: aiohttp.ClientTimeout(total=_timeout(connection, endpoint)) for endpoint in Endpoint
-        }
+        self._timeouts = {endpoint: _timeout(connection, endpoint) for endpoint in Endpoint}
         self._accepted = False
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            self._connection.base_url,
-            connector=aiohttp.TCPConnector(limit=self._connection.requests_in_flight),
-            headers={"Content-Type": "application/json"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not self._connection.is_loopback,
-        )
+        await self._transport.open()
         return self
 
     async def __aexit__(
@@ -86,9 +70,7 @@ class IterableClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._paces.close()
-        if self._session is not None:
-            await self._session.close()
+        await self._transport.close()
 
     async def update_user(self, payload: Mapping[str, object]) -> Receipt:
         """Create or update one user; `payload` holds `email` or `userId` and `dataFields`."""
@@ -112,7 +94,9 @@ class IterableClient:
 
         Raises the DestinationError of any other answer.
         """
-        answer = await self._post(Endpoint.USER_UPDATE, b"{}", {"email": "connection.test@example.com"})
+        headers = self._authenticator.headers({"email": "connection.test@example.com"})
+        endpoint = Endpoint.USER_UPDATE
+        answer = await self._transport.post(endpoint, b"{}", headers, self._timeouts[endpoint])
         try:
             read_answer(answer, clock=self._clock)
         except CallRejected as refusal:
@@ -145,57 +129,15 @@ class IterableClient:
         return read_bulk_answer(await self._paced(endpoint, body, {}), clock=self._clock)
 
     async def _paced(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
-        pacer = self._paces.of(self._connection.account, endpoint, self._rates[endpoint])
-        await pacer.take()
-        answer = await self._post(endpoint, body, identity)
-        log.debug("%s: HTTP %s, request id %s", endpoint, answer.status, answer.request_id)
+        pacer = self._transport.pacer(endpoint, self._rates[endpoint])
+        headers = self._authenticator.headers(identity)
+        answer = await self._transport.paced(pacer, endpoint, body, headers, self._timeouts[endpoint])
         self._accepted = self._accepted or answer.is_success
-        if answer.status == 429:
-            hint = refusal(answer, self._clock).retry_after
-            wait = PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint
-            if wait <= self._retry.patience:  # a longer one ends the batch instead
-                await pacer.pause(wait)
         return answer
-
-    async def _post(self, endpoint: Endpoint, body: bytes, identity: Mapping[str, str]) -> Answer:
-        if self._session is None:
-            raise RuntimeError("the client is not open; use it as `async with IterableClient(...) as client`")
-        try:
-            async with self._session.post(
-                str(endpoint),
-                data=body,
-                headers=self._authenticator.headers(identity),
-                allow_redirects=False,
-                timeout=self._timeouts[endpoint],
-            ) as response:
-                return Answer(response.status, response.headers, await response.read())
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise _no_answer(error) from None
 
 
 def _timeout(connection: IterableConnection, endpoint: Endpoint) -> float:
     return connection.timeout * (BULK_TIMEOUT_FACTOR if endpoint in BULK else 1)
-
-
-def _no_answer(error: Exception) -> DestinationError:
-    """Return our error for a request without a whole answer. The library's text is left out: it may hold the URL."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return WrongDestination(
-                "the host's certificate cannot be trusted; check host and region", code="certificate"
-            )
-        case aiohttp.ClientConnectorDNSError():
-            return ConnectionFailed("the host's name cannot be resolved", code="host_not_found")
-        case aiohttp.ClientSSLError():
-            return ConnectionFailed("the TLS handshake failed", code="tls")
-        case TimeoutError():
-            return ConnectionFailed("no answer within the timeout", code="timeout")
-        case aiohttp.ClientConnectorError():
-            return ConnectionFailed("the host refuses connections", code="connection_refused")
-        case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
-            return AnswerUnreadable("the answer is cut short or is not HTTP", code="unreadable")
-        case _:
-            return ConnectionFailed("the connection was lost before an answer came", code="connection_lost")
 
 
 def _identity(payload: Mapping[str, object]) -> dict[str, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.mapping import Field, FieldLike, Kind, as_tuple, check_fields, check_name, columns_of
+from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
+from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, columns_of
 
 # Source: support article "User Profile Fields Used by Iterable": fields the platform writes itself, and the
 # identifiers, which are set through `email` and `user_id` below.
@@ -31,17 +32,6 @@ RESERVED_PROFILE_FIELDS = frozenset(
     }
 )
 RESERVED_EVENT_FIELDS = frozenset({"createdAt", "email", "eventName", "itblInternal", "userId"})
-
-IDENTIFIER_KINDS = ("text", "integer")
-WITHOUT_JSON_FORM = ("binary", "duration")
-KINDS_THAT_FIT: dict[Kind, tuple[str, ...]] = {
-    Kind.TEXT: ("text", "integer", "number"),
-    Kind.INTEGER: ("integer", "number", "boolean"),
-    Kind.NUMBER: ("integer", "number"),
-    Kind.BOOLEAN: ("integer", "boolean"),
-    Kind.DATETIME: ("datetime",),
-    Kind.JSON: ("text",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +122,12 @@ class IterableDestination:
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
         for column in filter(None, (self.email, self.user_id)):
-            _check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
+            check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
         if self.event is not None:
-            _check_kind("EventTrack.created_at", self.event.created_at, kinds[self.event.created_at], ("datetime",))
+            check_kind("EventTrack.created_at", self.event.created_at, kinds[self.event.created_at], ("datetime",))
         for field in self._fields():
             if isinstance(field, Field):
-                _check_field(field, kinds[field.column])
+                check_field(field, kinds[field.column])
 
     def _fields(self) -> tuple[FieldLike, ...]:
         update = self.user.fields if self.user else ()
@@ -148,21 +138,4 @@ def _check_type(name: str, value: object, expected: type) -> None:
     if value is not None and not isinstance(value, expected):
         raise ConfigurationError(
             f"IterableDestination.{name} is a {type(value).__name__}, expected {expected.__name__}(...)"
-        )
-
-
-def _check_field(field: Field, kind: str) -> None:
-    if field.kind is not Kind.AUTO:
-        _check_kind(f"field {field.name!r} ({field.kind})", field.column, kind, KINDS_THAT_FIT[Kind(field.kind)])
-    elif kind in WITHOUT_JSON_FORM:
-        raise ConfigurationError(
-            f"column {field.column} for field {field.name!r} holds {kind}, which has no form in JSON; "
-            "cast it in the query"
-        )
-
-
-def _check_kind(use: str, column: str, kind: str, fitting: tuple[str, ...]) -> None:
-    if kind not in fitting:
-        raise ConfigurationError(
-            f"column {column} holds {kind}, but {use} needs {' or '.join(fitting)}; cast it in the query"
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from reverse_etl.delivery.settings import check_extras, check_range, checked_host, checked_key, is_loopback
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.limits import HEADROOM, Endpoint
 from reverse_etl.redaction import join_key
@@ -53,14 +53,14 @@ class IterableConnection:
     tries: int = 3
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "api_key", _checked_key(self.api_key))
+        object.__setattr__(self, "api_key", checked_key(self.api_key))
         object.__setattr__(self, "region", _checked_region(self.region))
-        object.__setattr__(self, "host", _checked_host(self.host))
-        _check_range("jwt_lifetime", self.jwt_lifetime, 60, LONGEST_JWT_SECONDS, "seconds")
-        _check_range("timeout", self.timeout, 0.1, 600, "seconds")
-        _check_range("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
-        _check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
-        _check_range("tries", self.tries, 1, 10, "tries")
+        object.__setattr__(self, "host", checked_host(self.host))
+        check_range("jwt_lifetime", self.jwt_lifetime, 60, LONGEST_JWT_SECONDS, "seconds")
+        check_range("timeout", self.timeout, 0.1, 600, "seconds")
+        check_range("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
+        check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
+        check_range("tries", self.tries, 1, 10, "tries")
         _check_rate_limits(self.rate_limits)
 
     @property
@@ -80,16 +80,12 @@ class IterableConnection:
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine."""
-        return _is_loopback(urlsplit(self.base_url).hostname)
+        return is_loopback(urlsplit(self.base_url).hostname)
 
     @classmethod
     def from_parts(cls, *, password: str | None, host: str | None, extra: Mapping[str, object]) -> IterableConnection:
         """Return the connection that an Airflow connection describes; an unknown extra is refused."""
-        unknown = sorted(set(extra) - set(EXTRAS))
-        if unknown:
-            raise ConfigurationError(
-                f"the connection's extra holds {', '.join(unknown)}, expected only {', '.join(sorted(EXTRAS))}"
-            )
+        check_extras(extra, EXTRAS)
         given = {name: _read_extra(name, value) for name, value in extra.items() if value not in (None, "")}
         return cls(api_key=password or "", host=host or "", **given)  # type: ignore[arg-type] # _read_extra checks
 
@@ -123,15 +119,6 @@ def _read_rate_limits(value: object) -> dict[str, float]:
     return {str(path): float(limit) for path, limit in read.items()}
 
 
-def _checked_key(key: str) -> str:
-    key = key.strip()
-    if not key:
-        raise ConfigurationError("the connection has no API key; put it in the password field")
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigurationError("the API key holds characters that cannot stand in a header; copy it again")
-    return key
-
-
 def _checked_region(region: Region | str) -> Region:
     try:
         return Region(str(region).strip().lower())
@@ -139,45 +126,9 @@ def _checked_region(region: Region | str) -> Region:
         raise ConfigurationError(f"region is neither {' nor '.join(Region)}") from None
 
 
-def _checked_host(host: str) -> str:
-    host = host.strip().rstrip("/")
-    if not host:
-        return ""
-    if "://" not in host:
-        host = f"https://{host}"
-    try:
-        parts = urlsplit(host)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or parts.path or parts.query or "@" in parts.netloc:
-        raise ConfigurationError("host is not of the form https://name or https://name:port")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ConfigurationError(
-            f"host {host} would send the key unencrypted; plain http is for loopback addresses, use https"
-        )
-    return host
-
-
-def _is_loopback(hostname: str | None) -> bool:
-    if hostname is None:
-        return False
-    if hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return False
-
-
-def _check_range(name: str, value: float, lowest: float, highest: float, unit: str) -> None:
-    if not lowest <= value <= highest:
-        raise ConfigurationError(f"{name} is {value}, expected {lowest} to {highest} {unit}")
-
-
 def _check_rate_limits(limits: Mapping[str, float]) -> None:
     unknown = sorted(set(limits) - set(Endpoint))
     if unknown:
         raise ConfigurationError(f"rate_limits names {', '.join(unknown)}, expected only {', '.join(Endpoint)}")
     for endpoint, limit in limits.items():
-        _check_range(f"rate_limits of {endpoint}", limit, 0.01, 100_000, "requests per second")
+        check_range(f"rate_limits of {endpoint}", limit, 0.01, 100_000, "requests per second")

@@ -12,6 +12,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
 from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.delivery.settings import stored_host
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.config import IterableDestination
 from reverse_etl.iterable.connection import IterableConnection
@@ -46,7 +47,7 @@ class IterableHook(BaseHook):
         stored = self.get_connection(self.iterable_conn_id)
         try:
             connection = IterableConnection.from_parts(
-                password=stored.password, host=_host(stored), extra=stored.extra_dejson
+                password=stored.password, host=stored_host(stored), extra=stored.extra_dejson
             )
         except ConfigurationError as problem:
             raise ConfigurationError(f"connection {self.iterable_conn_id}: {problem}") from None
@@ -117,13 +118,3 @@ class IterableHook(BaseHook):
         async with self.client() as client:
             receipt: Receipt = await getattr(client, method)(payload)
             return receipt
-
-
-def _host(stored: object) -> str:
-    """Return the host with the port of its own field, which Airflow's form and URI notation split off."""
-    host = str(getattr(stored, "host", None) or "")
-    port = getattr(stored, "port", None)
-    scheme = getattr(stored, "schema", None)
-    if host and scheme in ("http", "https") and "://" not in host:
-        host = f"{scheme}://{host}"
-    return f"{host}:{port}" if host and port else host

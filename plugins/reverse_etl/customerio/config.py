@@ -1,0 +1,128 @@
+"""How rows become Customer.io messages: frozen dataclasses that refuse what Customer.io would not take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
+from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, columns_of
+
+
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """One `identify` per row; the fields become traits. NULL in a column goes out as null.
+
+    `timestamp` is the column with the time the data is of, such as `updated_at`. With it, data that changes and
+    changes back within Customer.io's memory of messages counts as new; without it the second change may be taken for
+    a repetition of the first message.
+    """
+
+    fields: tuple[FieldLike, ...]
+    timestamp: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", as_tuple("Identify.fields", self.fields))
+        if not self.fields:
+            raise ConfigurationError("Identify.fields is empty, expected at least one Field or Constant")
+        if self.timestamp is not None:
+            check_name("Identify.timestamp", self.timestamp)
+        check_fields("Identify.fields", self.fields, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One `track` per row, `timestamp` being the column with the time of the event; the fields become properties.
+
+    The message's id is derived from the sync's name, the event's name and `id_columns` (the sync's key unless given),
+    so the same row does not add a second event. NULL columns are left out of the event.
+    """
+
+    event: str
+    timestamp: str
+    fields: tuple[FieldLike, ...] = ()
+    id_columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name("Track.event", self.event)
+        check_name("Track.timestamp", self.timestamp)
+        object.__setattr__(self, "fields", as_tuple("Track.fields", self.fields))
+        object.__setattr__(self, "id_columns", as_tuple("Track.id_columns", self.id_columns))
+        for column in self.id_columns:
+            check_name("Track.id_columns", column)
+        check_fields("Track.fields", self.fields, ())
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerIODestination:
+    """Where and how the rows of a sync reach Customer.io.
+
+    `user_id` and `anonymous_id` name the columns that identify a person; one of the two is enough, and a row may lack
+    one of them when both are named. A user id may be an e-mail address. The identify goes first, then the event.
+    """
+
+    hook_class: ClassVar[str] = "reverse_etl.customerio.hook.CustomerIOHook"
+
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    identify: Identify | None = None
+    track: Track | None = None
+    conn_id: str = "customerio_default"
+
+    def __post_init__(self) -> None:
+        for name in ("user_id", "anonymous_id", "conn_id"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigurationError(f"CustomerIODestination.{name} is {value!r}, expected text")
+        if not self.user_id and not self.anonymous_id:
+            raise ConfigurationError(
+                "CustomerIODestination names no person, expected user_id= or anonymous_id= with a column"
+            )
+        if self.identify is None and self.track is None:
+            raise ConfigurationError(
+                "CustomerIODestination sends nothing, expected identify=Identify(...) or track=Track(...)"
+            )
+        _check_type("identify", self.identify, Identify)
+        _check_type("track", self.track, Track)
+        if not self.conn_id:
+            raise ConfigurationError("CustomerIODestination.conn_id is empty, expected a connection id")
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the source columns the mapping reads."""
+        columns = [column for column in (self.user_id, self.anonymous_id) if column]
+        columns += columns_of(self._fields())
+        columns += [column for _, column in self._times()]
+        if self.track is not None:
+            columns += self.track.id_columns
+        return tuple(dict.fromkeys(columns))
+
+    def check_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
+        for column in filter(None, (self.user_id, self.anonymous_id)):
+            check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
+        for name, column in self._times():
+            check_kind(name, column, kinds[column], ("datetime",))
+        for field in self._fields():
+            if isinstance(field, Field):
+                check_field(field, kinds[field.column])
+
+    def _times(self) -> list[tuple[str, str]]:
+        times = []
+        if self.identify is not None and self.identify.timestamp:
+            times.append(("Identify.timestamp", self.identify.timestamp))
+        if self.track is not None:
+            times.append(("Track.timestamp", self.track.timestamp))
+        return times
+
+    def _fields(self) -> tuple[FieldLike, ...]:
+        traits = self.identify.fields if self.identify else ()
+        return traits + (self.track.fields if self.track else ())
+
+
+def _check_type(name: str, value: object, expected: type) -> None:
+    if value is not None and not isinstance(value, expected):
+        raise ConfigurationError(
+            f"CustomerIODestination.{name} is a {type(value).__name__}, expected {expected.__name__}(...)"
+        )

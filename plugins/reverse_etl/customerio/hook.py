@@ -1,0 +1,106 @@
+"""The Airflow hook for Customer.io: from a connection to a client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+
+from reverse_etl.customerio.auth import authorization
+from reverse_etl.customerio.config import CustomerIODestination
+from reverse_etl.customerio.connection import CustomerIOConnection
+from reverse_etl.delivery.settings import stored_host
+from reverse_etl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from reverse_etl.customerio.client import CustomerIOClient
+    from reverse_etl.customerio.destination import CustomerIODelivery
+    from reverse_etl.customerio.messages import Message
+    from reverse_etl.customerio.privacy import CustomerIOPrivacy
+    from reverse_etl.delivery.outcomes import Receipt
+    from reverse_etl.delivery.pacing import Paces
+    from reverse_etl.sync import Sync
+
+
+class CustomerIOHook(BaseHook):
+    """Connects to one Customer.io workspace.
+
+    The connection is read when it is first used. `send` is for a message now and then; a task with many uses
+    `client()` and its `batch`.
+    """
+
+    conn_name_attr = "customerio_conn_id"
+    default_conn_name = "customerio_default"
+    conn_type = "customerio"
+    hook_name = "Customer.io"
+
+    def __init__(self, customerio_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.customerio_conn_id = customerio_conn_id
+
+    @cached_property
+    def connection(self) -> CustomerIOConnection:
+        """The checked settings of the Airflow connection; raises ConfigurationError that names what is wrong."""
+        stored = self.get_connection(self.customerio_conn_id)
+        try:
+            connection = CustomerIOConnection.from_parts(
+                password=stored.password, host=stored_host(stored), extra=stored.extra_dejson
+            )
+        except ConfigurationError as problem:
+            raise ConfigurationError(f"connection {self.customerio_conn_id}: {problem}") from None
+        mask_secret(connection.api_key)
+        mask_secret(authorization(connection.api_key).split()[1])
+        return connection
+
+    def client(self, paces: Paces | None = None) -> CustomerIOClient:
+        """Return an async client; open it with `async with`. Without `paces` it shares its rate with nobody."""
+        from reverse_etl.customerio.client import CustomerIOClient
+
+        return CustomerIOClient(self.connection, paces=paces)
+
+    def get_conn(self) -> CustomerIOClient:
+        """Return what client() returns; the name is Airflow's."""
+        return self.client()
+
+    @asynccontextmanager
+    async def destination(self, sync: Sync, paces: Paces | None = None) -> AsyncIterator[CustomerIODelivery]:
+        """Open the destination of a sync for the delivery engine."""
+        from reverse_etl.customerio.destination import CustomerIODelivery
+
+        mapping = sync.destination
+        if not isinstance(mapping, CustomerIODestination):
+            raise ConfigurationError(f"sync {sync.name} is not for Customer.io: {type(mapping).__name__}")
+        async with self.client(paces) as client:
+            yield CustomerIODelivery(
+                client, sync.name, sync.key, mapping, requests_in_flight=self.connection.requests_in_flight
+            )
+
+    @asynccontextmanager
+    async def privacy(self, paces: Paces | None = None) -> AsyncIterator[CustomerIOPrivacy]:
+        """Open the workspace for privacy actions."""
+        from reverse_etl.customerio.privacy import CustomerIOPrivacy
+
+        async with self.client(paces) as client:
+            yield CustomerIOPrivacy(client, self.connection.account)
+
+    def send(self, message: Message) -> Receipt:
+        """Send one message made by a function of `customerio.messages` and wait for the answer."""
+        return asyncio.run(self._send(message))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell a wrong key, a wrong region and an unreachable host apart; nothing is written."""
+        from reverse_etl.customerio.diagnosis import diagnose
+
+        try:
+            return asyncio.run(diagnose(self.connection))
+        except ConfigurationError as problem:
+            return False, str(problem)
+
+    async def _send(self, message: Message) -> Receipt:
+        async with self.client() as client:
+            return await client.send(message)

@@ -1,0 +1,101 @@
+"""From a row to its messages, checked before anything is sent.
+
+Customer.io takes a second message with a known `messageId` for a repetition and ignores it; for how long it remembers
+is not published. The ids follow from that:
+
+- An event's id is derived from what the event is: sync, event name and `id_columns`. A retry, a rerun and a backfill
+  add nothing. A corrected row is the same event, so the correction is ignored too: there is no call that changes an
+  event, and under a new id it would count twice.
+- An identify's id is derived from the row's key and from the message itself. A retry repeats it; changed data has
+  another id, so that it is not ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
+from reverse_etl.customerio.messages import Type, check_identifier, checked_size, derive_message_id, encoded
+from reverse_etl.customerio.values import iso_datetime
+from reverse_etl.delivery.destination import Call, RenderedRow
+from reverse_etl.errors import InvalidRow
+from reverse_etl.mapping import FieldRenderer, aware
+from reverse_etl.redaction import key_of
+
+IDENTIFY = "identify"
+TRACK = "track"
+
+
+class RowRenderer:
+    """Renders the rows of one sync."""
+
+    def __init__(self, sync_name: str, key: tuple[str, ...], mapping: CustomerIODestination) -> None:
+        self._columns = [
+            (name, column)
+            for name, column in (("userId", mapping.user_id), ("anonymousId", mapping.anonymous_id))
+            if column
+        ]
+        self._identify = _IdentifyRenderer(sync_name, key, mapping.identify) if mapping.identify else None
+        self._track = _TrackRenderer(sync_name, key, mapping.track) if mapping.track else None
+
+    def __call__(self, row: Mapping[str, object]) -> RenderedRow:
+        """Return the calls of a row; raise InvalidRow with a reason code when it must not be sent."""
+        person = {
+            name: check_identifier(name, row[column]) for name, column in self._columns if row[column] not in (None, "")
+        }
+        if not person:
+            raise InvalidRow("identifier_missing", "the row has neither a user id nor an anonymous id")
+        calls = []
+        if self._identify is not None:
+            calls.append(Call(IDENTIFY, self._identify(row, person), person))
+        if self._track is not None:
+            calls.append(Call(TRACK, self._track(row, person), person, self._track.event))
+        return RenderedRow(tuple(f"{name}:{value.casefold()}" for name, value in person.items()), tuple(calls))
+
+
+class _IdentifyRenderer:
+    def __init__(self, sync_name: str, key: tuple[str, ...], identify: Identify) -> None:
+        self._scope = (sync_name, Type.IDENTIFY.value)
+        self._key = key
+        self._timestamp = identify.timestamp
+        self._render = FieldRenderer(identify.fields, iso_datetime, keep_nulls=True)
+
+    def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:
+        message: dict[str, object] = {"type": Type.IDENTIFY.value, **person, "traits": self._render(row)}
+        if self._timestamp:
+            message["timestamp"] = _moment(row[self._timestamp])
+        content = orjson.dumps(message)
+        message_id = derive_message_id(*self._scope, *key_of(row, self._key), content.decode())
+        return checked_size(b'{"messageId":"%s",%s' % (message_id.encode(), content[1:]))
+
+
+class _TrackRenderer:
+    def __init__(self, sync_name: str, key: tuple[str, ...], track: Track) -> None:
+        self.event = track.event
+        self._scope = (sync_name, Type.TRACK.value, track.event)
+        self._id_columns = track.id_columns or key
+        self._timestamp = track.timestamp
+        self._render = FieldRenderer(track.fields, iso_datetime, keep_nulls=False)
+
+    def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:
+        values = key_of(row, self._id_columns)
+        if None in values:
+            raise InvalidRow("event_id_missing", "a column of the event's id is NULL")
+        return encoded(
+            {
+                "type": Type.TRACK.value,
+                "messageId": derive_message_id(*self._scope, *values),
+                **person,
+                "event": self.event,
+                "properties": self._render(row),
+                "timestamp": _moment(row[self._timestamp]),
+            }
+        )
+
+
+def _moment(value: object) -> str:
+    if value is None:
+        raise InvalidRow("timestamp_missing", "the time of the message is NULL")
+    return iso_datetime(aware(value))

@@ -1,0 +1,50 @@
+"""Customer.io's privacy actions, which are events. Source: vendor OpenAPI of 2026."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reverse_etl.customerio.client import CustomerIOClient
+from reverse_etl.customerio.semantic.people import UserDeleted, UserSuppressed, UserUnsuppressed
+from reverse_etl.customerio.semantic.record import Event
+from reverse_etl.delivery.destination import Verdict
+from reverse_etl.delivery.privacy import Action, DailyLimit, PersonId
+from reverse_etl.errors import AccountRefused, DestinationError
+
+EVENTS: Mapping[Action, type[Event]] = {
+    Action.SUPPRESS: UserSuppressed,
+    Action.UNSUPPRESS: UserUnsuppressed,
+    Action.DELETE: UserDeleted,
+    Action.FORGET: UserSuppressed,
+}
+"""Suppressing deletes the person and blocks the identifier, which is what forgetting means elsewhere."""
+
+REQUESTS_IN_FLIGHT = 10
+
+
+class CustomerIOPrivacy:
+    """One workspace, asked about one person per request: by user id where there is one, by e-mail otherwise."""
+
+    actions = frozenset(EVENTS)
+    requests_in_flight = REQUESTS_IN_FLIGHT
+
+    def __init__(self, client: CustomerIOClient, account: str) -> None:
+        self._client = client
+        self.account = account
+
+    def daily_limit(self, action: Action) -> DailyLimit | None:
+        """Return None: no limit is published."""
+        del action
+        return None
+
+    async def privacy(self, action: Action, people: Sequence[PersonId]) -> Sequence[Verdict]:
+        """Ask for each person; raise AccountRefused."""
+        return [await self._one(EVENTS[action](), person) for person in people]
+
+    async def _one(self, event: Event, person: PersonId) -> Verdict:
+        try:
+            return await self._client.track(person.user_id or person.email, event)
+        except AccountRefused:
+            raise
+        except DestinationError as error:
+            return error
