@@ -98,6 +98,10 @@ def columns_of(fields: Iterable[FieldLike]) -> tuple[str, ...]:
     return tuple(field.column for field in fields if isinstance(field, Field))
 
 
+_TEXT_AS_IT_IS = frozenset({Kind.AUTO, Kind.TEXT})
+"""Kinds that send text as it is; all ASCII is UTF-8."""
+
+
 class FieldRenderer:
     """Renders fields of a row; `write_datetime` gives aware datetimes the destination's form.
 
@@ -109,7 +113,7 @@ class FieldRenderer:
     ) -> None:
         self._constants = {field.name: field.value for field in fields if isinstance(field, Constant)}
         self._fields = [
-            (field.name, field.column, _converter(Kind(field.kind), write_datetime))
+            (field.name, field.column, _converter(Kind(field.kind), write_datetime), field.kind in _TEXT_AS_IT_IS)
             for field in fields
             if isinstance(field, Field)
         ]
@@ -118,8 +122,11 @@ class FieldRenderer:
     def __call__(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return the payload fields; raise InvalidRow that names the field, never its value."""
         payload: dict[str, object] = {}
-        for name, column, convert in self._fields:
+        for name, column, convert, text_as_it_is in self._fields:
             value = row[column]
+            if text_as_it_is and type(value) is str and value.isascii():  # most values, so it has to be fast
+                payload[name] = value
+                continue
             if value is None:
                 if self._keep_nulls:
                     payload[name] = None
@@ -159,8 +166,6 @@ def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callabl
 
 
 def _auto(value: object, write_datetime: Callable[[datetime], str]) -> object:
-    if type(value) is str and value.isascii():
-        return value
     match value:
         case bool():
             return value
@@ -225,7 +230,7 @@ def as_number(value: object) -> int | float:
 
 def as_boolean(value: object) -> bool:
     """Return a boolean; MySQL keeps them as TINYINT 0 and 1."""
-    if isinstance(value, bool | int) and value in (0, 1):
+    if isinstance(value, int) and value in (0, 1):
         return bool(value)
     raise InvalidRow("not_a_boolean", f"expected 0 or 1, not another {_type(value)}")
 

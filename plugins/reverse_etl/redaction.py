@@ -37,9 +37,9 @@ class KeyHasher:
 def join_key(values: Iterable[object]) -> bytes:
     """Return key values as bytes that no other values share: each with its length before it."""
     texts = [b"" if value is None else str(value).encode("utf-8", "surrogatepass") for value in values]
-    return b"".join(b"%d:%s" % (len(text), text) for text in texts)
+    return b"".join([b"%d:%s" % (len(text), text) for text in texts])
 
 
 def key_of(row: Mapping[str, object], columns: Iterable[str]) -> tuple[object, ...]:
     """Return the key values of a row."""
-    return tuple(row[column] for column in columns)
+    return tuple([row[column] for column in columns])

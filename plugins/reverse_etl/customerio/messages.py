@@ -131,7 +131,12 @@ def alias(user: str | int, previous: str | int, **common: Unpack[Common]) -> Mes
 
 def derive_message_id(*parts: object) -> str:
     """Return a message id: the same parts give the same id, which has the form of a UUID of one's own (version 8)."""
-    digest = hashlib.blake2b(join_key(parts), digest_size=16, person=b"messageId").hexdigest()
+    return message_id_of(join_key(parts))
+
+
+def message_id_of(parts: bytes) -> str:
+    """Return the message id of parts that `join_key` has joined."""
+    digest = hashlib.blake2b(parts, digest_size=16, person=b"messageId").hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:]}"
 
 
@@ -151,7 +156,7 @@ def check_identifier(name: str, value: object) -> str:
     """Return an identifier as text: not empty, no blanks around it; a whole number becomes its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRow("id_malformed", f"{name} is a {type(value).__name__}, expected text")
-    identifier = as_text(value)
+    identifier = str(value) if isinstance(value, int) else as_text(value)
     if not identifier or identifier != identifier.strip():
         raise InvalidRow("id_malformed", f"{name} is empty or has blanks around it")
     return identifier

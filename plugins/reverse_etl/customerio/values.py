@@ -14,7 +14,7 @@ DEEPEST = 100
 """Levels of dicts and lists; more is a loop rather than data."""
 
 
-def iso_datetime(value: datetime) -> str:
+def iso_datetime(value: object) -> str:
     """Return ISO-8601 in UTC with milliseconds, such as `2026-01-13T08:30:15.000Z`."""
     try:
         return aware(value).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
