@@ -59,7 +59,7 @@ def verdicts(results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]:
     found = []
     for name, least in FASTER_THAN.items():
         times = rate[OURS] / rate[name]
-        found.append((times >= least, f"{OURS}: {times:.1f} times {name} in messages/s (goal: at least {least})"))
+        found.append((times >= least, f"{OURS}: {times:.2f} times {name} in messages/s (goal: at least {least})"))
     for name, most in MOST_CPU.items():
         share = cpu[OURS] / cpu[name]
         told = f"{OURS}: {share:.2f} of the processor time of {name} per message (goal: at most {most})"
