@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import customerio_report, parts, report
-from benchmarks.customerio import customerio
+from benchmarks.customerio import customerio, customerio_memory
 from benchmarks.peer_environment import NotInstalledError
 from benchmarks.rows import ROWS, generate
 from devstack.database import PrivateServer
@@ -27,6 +27,7 @@ PARTS = {
     "unlimited": parts.unlimited,
     "growth": parts.growth,
     "customerio": customerio,
+    "customerio_memory": customerio_memory,
 }
 
 
@@ -103,6 +104,9 @@ def _show(part: str, results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]
         case "customerio":
             print(customerio_report.text(results))
             return customerio_report.verdicts(results)
+        case "customerio_memory":
+            print(customerio_report.memory_text(results))
+            return customerio_report.complete(results)
         case _:
             print("\nGrowth: one process that extracts, exports and delivers in bulk, with a ledger; no limits, 0 ms.")
             print(report.growth_table(results))

@@ -1,4 +1,4 @@
-"""The part `customerio`: beside Customer.io's own SDK, in speed and in what arrives when something goes wrong.
+"""Beside Customer.io's own SDK: speed, memory, and what arrives when something goes wrong.
 
 A row is two messages, an identify and a track.
 """
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ STARTS_WITHIN_SECONDS = 60.0
 
 
 def customerio(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
-    """Measure everything, each result with the `measure` it belongs to."""
+    """Measure all but memory, each result with the `measure` it belongs to."""
     workshop.prepare_airflow()
     python = str(workshop.customerio_sdk())
     slow = _sdk(DEFAULTS, python, "careful", {}, plan.customerio_rows // 10)
@@ -61,9 +60,17 @@ def customerio(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
         results.append(bench.measure("exit", careless))
         results += [bench.killed(contender) for contender in (slow, fast, ours)]
         results += [bench.measure("faults", contender, FAULTS) for contender in (slow, fast, ours)]
-        million = plan.customerio_memory_rows
-        results += [bench.measure("memory", replace(contender, rows=million)) for contender in (fast, ours)]
     return results
+
+
+def customerio_memory(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
+    """Measure the peak memory of a million messages."""
+    workshop.prepare_airflow()
+    fast = _sdk(BEST, str(workshop.customerio_sdk()), "careful", BEST_SETTINGS, plan.customerio_memory_rows)
+    ours = Contender(OURS, ("benchmarks.ours", CUSTOMERIO), plan.customerio_memory_rows, BATCHES_AT_ONCE)
+    with workshop.sandbox(latency_ms=LATENCY_MS, limits="off") as url:
+        bench = Bench(workshop, url)
+        return [bench.measure("memory", contender) for contender in (fast, ours)]
 
 
 def _sdk(name: str, python: str, manner: str, settings: dict[str, int], rows: int) -> Contender:
