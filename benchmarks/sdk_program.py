@@ -7,6 +7,7 @@ the file `accepted`, where they can be read after it was killed, and writes what
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import resource
 import struct
@@ -67,6 +68,7 @@ def messages(client: Client, row: dict[str, Any]) -> list[tuple[Callable[..., tu
 def main() -> None:
     folder = Path(sys.argv[1])
     job = json.loads((folder / "sdk.json").read_text(encoding="utf-8"))
+    logging.getLogger("customerio").setLevel(logging.ERROR)  # it warns of a full queue for every message
     accepted = Accepted(folder / "accepted")
     client = Client(job["api_key"], host=job["url"], **job["settings"])
     started, cpu = time.monotonic(), time.process_time()
