@@ -162,6 +162,12 @@ def test_whole_numbers_become_text_and_event_names_lose_their_blanks() -> None:
     assert (sent["userId"], sent["anonymousId"], sent["event"]) == ("4711", "7", "seen")
 
 
+def test_names_may_be_of_any_script() -> None:
+    sent = content(messages.track("\u6771\u4eac", " d\u00e9tails vus \U0001f30d ", {"pr\u00e9nom": {"\u540d": None}}))
+    assert (sent["userId"], sent["event"]) == ("\u6771\u4eac", "d\u00e9tails vus \U0001f30d")
+    assert sent["properties"] == {"pr\u00e9nom": {"\u540d": None}}
+
+
 def test_every_message_has_an_id_of_its_own_unless_one_is_given() -> None:
     first, second = messages.identify("ada"), messages.identify("ada")
     assert first.message_id != second.message_id
