@@ -54,7 +54,7 @@ class Plan:
             "limits": self.limited_rows / 4_800 + 20,
             "unlimited": self.repeats * unlimited,
             "growth": sum(self.growing_rows) / 9_000 + 30,
-            "customerio": (self.repeats + 2.5) * self.customerio_rows / 4_000 + 15 * (self.repeats + 3),
+            "customerio": (self.repeats + 2.5) * self.customerio_rows / 3_000 + 15 * (self.repeats + 3),
             "customerio_memory": self.customerio_memory_rows / 5_000 + 30,
         }
         return sum(costs[part] for part in parts)

@@ -187,7 +187,7 @@ def test_what_the_schema_refuses_is_refused_before_sending(kind: str) -> None:
 MAPPING = CustomerIODestination(
     user_id="user_id",
     anonymous_id="visitor",
-    identify=Identify((Field("value"),), timestamp="at"),
+    identify=Identify((Field("value"), Field("email", column="value")), timestamp="at"),
     track=Track("happened", timestamp="at", fields=(Field("value"),)),
 )
 values = st.none() | st.text() | st.booleans() | st.integers() | st.floats() | st.decimals() | st.datetimes()

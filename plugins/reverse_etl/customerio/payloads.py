@@ -18,6 +18,7 @@ import orjson
 
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.customerio.messages import check_identifier, checked_size, encoded, message_id_of
+from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
 from reverse_etl.customerio.values import iso_datetime
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
@@ -63,9 +64,15 @@ class _IdentifyRenderer:
         self._key = key
         self._timestamp = identify.timestamp
         self._render = FieldRenderer(identify.fields, iso_datetime, keep_nulls=True)
+        self._reserved = [
+            (field.name, TRAITS_OF_PERSON[field.name]) for field in identify.fields if field.name in TRAITS_OF_PERSON
+        ]
 
     def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:
-        message: dict[str, object] = {"type": IDENTIFY, **person, "traits": self._render(row)}
+        traits = self._render(row)
+        for name, wanted in self._reserved:
+            check_reserved(traits[name], wanted, name)
+        message: dict[str, object] = {"type": IDENTIFY, **person, "traits": traits}
         if self._timestamp:
             message["timestamp"] = _moment(row[self._timestamp])
         content = orjson.dumps(message)
