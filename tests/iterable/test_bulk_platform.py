@@ -15,6 +15,7 @@ from aiohttp import web
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.retry import RetryPolicy
+from reverse_etl.errors import AuthenticationRefused
 from reverse_etl.iterable.bulk import MOST_REFUSED_REQUESTS, BulkSender
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.connection import IterableConnection
@@ -110,4 +111,28 @@ async def test_a_bad_row_named_by_no_place_of_the_request_is_found_by_dividing(n
     async with platform.sender() as sender:
         verdicts = await sender.send([update(number) for number in range(100)])
     assert codes(verdicts) == {"BadJsonBody": 1, "delivered": 99}
+    assert not isinstance(verdicts[5], Receipt)
+
+
+async def test_a_refused_account_ends_the_single_requests_too() -> None:
+    def single(number: int) -> Answer:
+        return SUCCESS if number else refused("BadApiKey", 401)
+
+    platform = Platform(lambda rows: (200, {"successCount": 0, "failCount": len(rows)}), single)
+    async with platform.sender() as sender:
+        with pytest.raises(AuthenticationRefused):
+            await sender.send([update(number) for number in range(1000)])
+        await asyncio.sleep(0.3)  # what was on its way may still arrive
+    assert platform.requests[SINGLE] < 500
+
+
+@pytest.mark.parametrize("code", ["UnknownEmailError", "UnknownUserIdError"])
+async def test_one_unknown_person_does_not_cost_the_others_of_the_request(code: str) -> None:
+    def bulk(rows: list[int]) -> Answer:
+        return refused(code) if 5 in rows else applied(rows)
+
+    platform = Platform(bulk, lambda number: refused(code) if number == 5 else SUCCESS)
+    async with platform.sender() as sender:
+        verdicts = await sender.send([update(number) for number in range(100)])
+    assert codes(verdicts) == {code: 1, "delivered": 99}
     assert not isinstance(verdicts[5], Receipt)
