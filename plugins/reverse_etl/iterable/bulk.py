@@ -89,7 +89,7 @@ class _Pack:
             raise
         except BadRows as refusal:
             return await self._without_bad_rows(calls, refusal)
-        except (CallRejected, UserSuppressed) as refusal:
+        except (CallRejected, UserNotFound, UserSuppressed) as refusal:
             return await self._divide(calls, refusal)
         except DestinationError as failure:
             return [failure] * len(calls)
