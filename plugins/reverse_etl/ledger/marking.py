@@ -30,6 +30,9 @@ DELIVERED = OUTCOME_NUMBERS[Outcome.DELIVERED]
 QUARANTINED = (Outcome.INVALID, Outcome.REJECTED)
 """Refused for good, by us or by them; another try needs another row."""
 
+SETTLED = (Outcome.DELIVERED, Outcome.SUPPRESSED)
+"""Nothing is left to do about the call: it leaves the quarantine."""
+
 ALIKE = ("call_kind", "code", "status", "tries", "request_id", "outcome")
 """What the calls of a bulk request have in common when nothing went wrong."""
 
@@ -117,7 +120,7 @@ class Mark:
         of_the_sync = QUARANTINE.c.sync == self.sync
         if connection.execute(select(QUARANTINE.c.row_key).where(of_the_sync).limit(1)).first() is None:
             return
-        for call, keys in self._delivered_by_call():
+        for call, keys in self._leaving_by_call():
             connection.execute(
                 delete(QUARANTINE)
                 .where(of_the_sync, QUARANTINE.c.row_key.in_(keys))
@@ -130,8 +133,13 @@ class Mark:
                 seen = (self.at, self.at, 1, self.attempt_id)
                 yield self.sync, key, call, outcome.value, code, status, request_id, *seen
 
-    def _delivered_by_call(self) -> Iterator[tuple[str, list[str]]]:
-        found = sorted((result.call, result.key) for result in self.results if result.outcome is Outcome.DELIVERED)
+    def _leaving_by_call(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield calls that are settled, and of rows refused by the platform that we refused them before."""
+        found = sorted(
+            (result.call if result.outcome in SETTLED else WHOLE_ROW, result.key)
+            for result in self.results
+            if result.outcome in SETTLED or (result.outcome is Outcome.REJECTED and result.call != WHOLE_ROW)
+        )
         for call, pairs in groupby(found, key=lambda pair: pair[0]):
             keys = [key for _, key in pairs]
             for start in range(0, len(keys), KEYS_PER_STATEMENT):
