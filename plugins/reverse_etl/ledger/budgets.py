@@ -79,7 +79,7 @@ class Budgets:
         return self._with_budget("lease request slots", account, endpoint, now, reserve)
 
     def push_back(self, account: str, endpoint: str, seconds: float, *, now: float | None = None) -> None:
-        """Begin no new lease for so many seconds, an hour at most; leases given out stay valid, so they should be short."""
+        """Begin no new lease for so many seconds, an hour at most; leases given out stay valid: keep them short."""
         _check(account, endpoint)
         if seconds < 0 or not math.isfinite(seconds):
             raise ConfigurationError(f"a budget is pushed back by {seconds} s, expected 0 or more")
