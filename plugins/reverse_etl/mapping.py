@@ -244,6 +244,14 @@ def as_json(value: object) -> object:
         raise InvalidRow("not_json", "the text is not JSON") from None
 
 
+def json_bytes(payload: object) -> bytes:
+    """Return a payload as JSON; one with a field nested deeper than the encoder goes (254) is refused."""
+    try:
+        return orjson.dumps(payload)
+    except orjson.JSONEncodeError:
+        raise InvalidRow("not_json", "a field is nested too deep to be written as JSON") from None
+
+
 def aware(value: object) -> datetime:
     """Return an aware datetime; a naive one is refused because its zone would be a guess."""
     if not isinstance(value, datetime):

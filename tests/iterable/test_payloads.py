@@ -131,6 +131,15 @@ def test_a_row_that_must_not_be_sent_is_refused_with_its_reason(changes: dict[st
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("depth", [253, 900])
+def test_json_nested_deeper_than_can_be_written_refuses_the_row_and_stops_nothing(depth: int) -> None:
+    mapping = IterableDestination(email="email", user=UserUpdate((Field("first_name", kind="json"),)))
+    row = {**ROW, "first_name": "[" * depth + "]" * depth}
+    with pytest.raises(InvalidRow, match="not_json"):
+        renderer(mapping)(row)
+    assert renderer(mapping)({**row, "first_name": "[" * 99 + "]" * 99}).calls
+
+
 @pytest.mark.parametrize("user_id", ["x" * 53, "ends with blank ", "ümlaut", "tab\there", True])
 def test_a_malformed_user_id_is_refused(user_id: object) -> None:
     with pytest.raises(InvalidRow, match="user_id_malformed|not_text"):

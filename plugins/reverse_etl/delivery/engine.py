@@ -151,6 +151,7 @@ class DeliveryEngine:
             self._finish(RowResult(hashed, Outcome.FAILED, "not_sent", tuple(results)))
             return
         if not self._held_back.isdisjoint(rendered.identifiers):
+            self._held_back.update(rendered.identifiers)
             self._finish(_held_back(hashed, results))
             return
         admitted = RowInFlight(hashed, place, rendered, results)

@@ -81,7 +81,8 @@ class Attempt:
 
         A delivery once recorded stays recorded, whatever is marked later in the same attempt; its fingerprint is
         forgotten when a call with another one was not confirmed after it. `invalid` and `rejected` calls go into
-        quarantine; a delivery takes the call, and a refusal of the whole row, out of it. Row states follow by `settle`.
+        quarantine; a delivery or suppression takes the call, and with a refusal of theirs our own of the whole row, out
+        of it. Row states follow by `settle`.
         Raises LedgerUnavailable when it cannot be recorded: then nothing more may be sent.
         """
         if results:

@@ -29,6 +29,9 @@ DELIVERED = OUTCOME_NUMBERS[Outcome.DELIVERED]
 QUARANTINED = (Outcome.INVALID, Outcome.REJECTED)
 """Refused for good, by us or by them; another try needs another row."""
 
+SETTLED = (Outcome.DELIVERED, Outcome.SUPPRESSED)
+"""Nothing is left to do about the call: it leaves the quarantine."""
+
 ALIKE = ("call_kind", "code", "status", "tries", "request_id", "outcome")
 """What the calls of a bulk request have in common when nothing went wrong."""
 
@@ -118,7 +121,7 @@ class Mark:
         of_the_sync = QUARANTINE.c.sync == self.sync
         if connection.execute(select(QUARANTINE.c.row_key).where(of_the_sync).limit(1)).first() is None:
             return
-        for call, keys in self._delivered_by_call():
+        for call, keys in self._leaving_by_call():
             connection.execute(
                 delete(QUARANTINE)
                 .where(of_the_sync, QUARANTINE.c.row_key.in_(keys))
@@ -132,12 +135,14 @@ class Mark:
                 facts = (result.call, result.outcome.value, result.code, result.status, result.request_id)
                 yield from ((self.sync, key, *facts, *seen) for _, key, _ in rows)
 
-    def _delivered_by_call(self) -> Iterator[tuple[str, list[str]]]:
+    def _leaving_by_call(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield calls that are settled, and of rows refused by the platform that we refused them before."""
         for result, rows in self.groups:
-            if result.outcome is Outcome.DELIVERED:
+            is_settled = result.outcome in SETTLED
+            if is_settled or (result.outcome is Outcome.REJECTED and result.call != WHOLE_ROW):
                 keys = sorted(key for _, key, _ in rows)
                 for start in range(0, len(keys), KEYS_PER_STATEMENT):
-                    yield result.call, keys[start : start + KEYS_PER_STATEMENT]
+                    yield result.call if is_settled else WHOLE_ROW, keys[start : start + KEYS_PER_STATEMENT]
 
 
 def grouped(results: Sequence[Marked]) -> list[Alike]:
