@@ -97,7 +97,7 @@ class Mark:
         """Write everything; the caller's transaction makes it all or nothing."""
         self._write_outcomes(connection, writers)
         self._leave_quarantine(connection)
-        writers.quarantine(connection, list(self._quarantined()))
+        writers.quarantine(connection, self._quarantined())
 
     def _write_outcomes(self, connection: Connection, writers: Writers) -> None:
         of_the_batch = (self.attempt_id, self.batch, self.at)
@@ -128,12 +128,15 @@ class Mark:
                 .where(QUARANTINE.c.call_kind.in_([call, WHOLE_ROW]))
             )
 
-    def _quarantined(self) -> Iterator[tuple[object, ...]]:
+    def _quarantined(self) -> list[tuple[object, ...]]:
+        """Return refused calls; rows that share a key are one, for PostgreSQL refuses to write a row twice."""
         seen = (self.at, self.at, 1, self.attempt_id)
+        found: dict[tuple[str, str], tuple[object, ...]] = {}
         for result, rows in self.groups:
             if result.outcome in QUARANTINED:
                 facts = (result.call, result.outcome.value, result.code, result.status, result.request_id)
-                yield from ((self.sync, key, *facts, *seen) for _, key, _ in rows)
+                found |= {(key, result.call): (self.sync, key, *facts, *seen) for _, key, _ in rows}
+        return list(found.values())
 
     def _leaving_by_call(self) -> Iterator[tuple[str, list[str]]]:
         """Yield calls that are settled, and of rows refused by the platform that we refused them before."""
