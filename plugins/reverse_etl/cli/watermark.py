@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import Namespace
 from datetime import UTC, datetime
 
+from reverse_etl.cli.forget import user
 from reverse_etl.cli.quarantine import known_syncs
 from reverse_etl.cli.screen import Screen
 from reverse_etl.errors import ConfigurationError
@@ -57,7 +57,7 @@ def _set(options: Namespace, screen: Screen, position: Position | None, outcome:
         screen.say("Nothing was changed.")
         return NOT_DONE
     with open_ledger() as ledger:
-        ledger.watermarks.set(options.sync, incremental, position, getpass.getuser())
+        ledger.watermarks.set(options.sync, incremental, position, user())
     screen.say(f"The next run of {outcome}.")
     return 0
 
