@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow
-from reverse_etl.delivery.outcomes import CallResult
+from reverse_etl.delivery.outcomes import ARRIVED, CallResult
 
 
 @dataclass(slots=True, eq=False)
 class RowInFlight:
     """A rendered row with the results of the calls made so far, and the rows that wait for it.
 
-    `place` is that of the row in its batch, from 0.
+    `place` is that of the row in its batch, from 0; `known` are the results its calls have already, None for those that
+    must be sent.
     """
 
     key: str
     place: int
     rendered: RenderedRow
+    known: Sequence[CallResult | None] = ()
     results: list[CallResult] = field(default_factory=list)
     waits_for: int = 0
     followers: list[RowInFlight] = field(default_factory=list)
+
+    def pass_known(self) -> None:
+        """Take over the results known already, up to the next call that must be sent or one that did not arrive."""
+        for result in self.known[len(self.results) :]:
+            if result is None or not self.may_go_on:
+                return
+            self.results.append(result)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether all calls so far arrived."""
+        return not self.results or self.results[-1].outcome in ARRIVED
 
     @property
     def next_call(self) -> Call:
@@ -31,8 +45,8 @@ class RowInFlight:
 
     @property
     def is_done(self) -> bool:
-        """Whether every call was made."""
-        return len(self.results) == len(self.rendered.calls)
+        """Whether nothing is left to be sent: every call was made, or one did not arrive."""
+        return len(self.results) == len(self.rendered.calls) or not self.may_go_on
 
 
 class Packer:

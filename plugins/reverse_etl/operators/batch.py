@@ -151,12 +151,20 @@ class BatchRun:
 
     def run(self) -> BaseException | None:
         """Deliver; return what stopped it. A timeout of the task or a kill by Airflow comes as an exception too."""
+        stopped = self._send()
+        if stopped is None or self._engine.is_answered:
+            try:
+                self._record.close()
+            except BaseException as problem:
+                return stopped or problem
+        return stopped
+
+    def _send(self) -> BaseException | None:
         from reverse_etl.delivery.interpreter import tuned
 
         try:
             with tuned():
                 asyncio.run(self._deliver())
-            self._record.close()
         except BaseException as stopped:
             return stopped
         return None
