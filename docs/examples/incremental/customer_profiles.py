@@ -21,6 +21,7 @@ SYNC = Sync(
     name="customer_profiles",
     query=Path(__file__).with_name("customer_profiles.sql"),
     key=("customer_id",),
+    send="changed",
     incremental=Incremental(column="updated_at", key="customer_id", overlap=timedelta(minutes=10)),
     destination=IterableDestination(
         email="email",
