@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from reverse_etl.delivery.outcomes import CallResult
+from reverse_etl.delivery.outcomes import CallResult, Outcome
 
 WHOLE_ROW = ""
 """The call of a row that was refused before it became calls."""
+
+
+def unchanged(call: str) -> CallResult:
+    """Return the result of a call that equals the one last delivered."""
+    return CallResult(call, Outcome.UNCHANGED, "unchanged")
 
 
 class Mark(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from reverse_etl.delivery.journal import Mark
+from reverse_etl.delivery.journal import Mark, unchanged
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.ledger.attempts import Attempt
 from reverse_etl.ledger.records import Marked
@@ -64,7 +64,7 @@ class BatchJournal:
             return result
         if self._fingerprints.get((key, call)) != fingerprint.hex():
             return None
-        return self._unchanged.setdefault(call, CallResult(call, Outcome.UNCHANGED, "unchanged"))
+        return self._unchanged.get(call) or self._unchanged.setdefault(call, unchanged(call))
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Record results; raises LedgerUnavailable or ConfigurationError when they cannot be."""
