@@ -126,7 +126,7 @@ class Totals:
         self.outcomes[result.outcome] += 1
         self.partial += result.is_partial
         self.without_delivery += result.outcome in FAILURES and not result.is_partial
-        if result.outcome not in (*ARRIVED, Outcome.PLANNED):
+        if result.outcome not in ARRIVED:
             self.reasons[(result.outcome, result.code)] += 1
 
     @property
