@@ -129,13 +129,6 @@ async def test_a_rows_calls_keep_their_order() -> None:
         assert [call for call, row_id in run.platform.sent if row_id == number] == ["update", "event"]
 
 
-async def test_a_dry_run_sends_nothing_and_still_checks() -> None:
-    source = [*rows(3), {"id": 3, "person": "p3", "invalid": True}]
-    run = await Run(Platform(), dry_run=True).deliver(source)
-    assert run.counts == {"planned": 3, "invalid": 1}
-    assert run.platform.sent == []
-
-
 async def test_a_batch_that_cannot_be_read_further_raises_its_own_error() -> None:
     def broken() -> Iterable[Mapping[str, object]]:
         yield from rows(5)

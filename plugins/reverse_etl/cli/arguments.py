@@ -27,13 +27,14 @@ def parsed(arguments: Sequence[str]) -> Command:
 
 def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
     # Imported only now: Airflow takes two seconds, and --help needs none of it.
-    from reverse_etl.cli import forget, purge, quarantine, watermark
+    from reverse_etl.cli import forget, preview, purge, quarantine, watermark
 
     commands: dict[str, Callable[[argparse.Namespace, Screen], int]] = {
         "list": quarantine.list_counts,
         "show": quarantine.show,
         "replay": quarantine.replay,
         "discard": quarantine.discard,
+        "preview": preview.show,
         "purge": purge.purge,
         "forget": forget.forget,
         "watermark show": watermark.show,
@@ -44,13 +45,27 @@ def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="reverse-etl", description="Look after the ledger: rows that were refused, and forgetting.")
-    groups = parser.add_subparsers(required=True, metavar="{quarantine,purge,forget,watermark}")
+    parser = _Parser(prog="reverse-etl", description="Look ahead, and look after the ledger.")
+    groups = parser.add_subparsers(required=True, metavar="{preview,quarantine,purge,forget,watermark}")
+    _add_preview(groups.add_parser("preview", help="say what a run of a sync would do, without sending anything"))
     _add_quarantine(groups.add_parser("quarantine", help="rows that were refused: look at them, send them again"))
     _add_purge(groups.add_parser("purge", help="forget what is old, or everything about a person"))
     _add_forget(groups.add_parser("forget", help="have people forgotten, deleted or suppressed at every platform"))
     _add_watermark(groups.add_parser("watermark", help="how far an incremental sync has come: show it, set it"))
     return parser
+
+
+def _add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="preview")
+    parser.add_argument("sync", metavar="SYNC")
+    parser.add_argument("--date", metavar="DAY", help="the UTC day (default: the day that just ended)")
+    parser.add_argument(
+        "--window-days", type=_count, default=7, metavar="DAYS", help="days of source rows (default: 7)"
+    )
+    parser.add_argument("--send", choices=("all", "changed"), help="what to send (default: as the sync says)")
+    parser.add_argument("--batch-rows", type=_count, default=50_000, help="rows of one batch (default: 50000)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    _add_dags_folder(parser)
 
 
 def _add_quarantine(parser: argparse.ArgumentParser) -> None:

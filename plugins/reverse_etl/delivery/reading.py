@@ -22,13 +22,14 @@ Row = Mapping[str, object]
 class ReadRow(NamedTuple):
     """A row with its hashed key and its place in the batch, from 0.
 
-    `rendered` is None where the row must not be sent, for the reason `code`.
+    `rendered` is None where the row must not be sent, for the reason `code`; `values` are its columns.
     """
 
     key: str
     place: int
     rendered: RenderedRow | None
-    code: str = ""
+    code: str
+    values: Row
 
 
 class Reader:
@@ -89,9 +90,9 @@ class Reader:
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
-            return ReadRow(self._hash_key(key), place, self._render(row))
+            return ReadRow(self._hash_key(key), place, self._render(row), "", row)
         except InvalidRow as problem:
-            return ReadRow(self._hash_key(key), place, None, problem.code)
+            return ReadRow(self._hash_key(key), place, None, problem.code, row)
 
 
 class _Versions:
