@@ -26,7 +26,8 @@ def forget(options: Namespace, screen: Screen) -> int:
     if options.dry_run:
         screen.table(("connection", "people"), [(conn_id, len(people)) for conn_id in connections])
         return 0
-    question = f"{options.action.capitalize()} {len(people)} people at {', '.join(connections)}, for good?"
+    whom = "1 person" if len(people) == 1 else f"{len(people)} people"
+    question = f"{options.action.capitalize()} {whom} at {', '.join(connections)}?"
     if not options.yes and not screen.confirm(question):
         screen.say("Nothing was done.")
         return NOT_ALL_DONE
