@@ -206,7 +206,7 @@ def _hints(outcome: Outcome, services: Services) -> Iterator[str]:
     totals = [result["totals"] for result in results if isinstance(result.get("totals"), dict)]
     if services.database is not None and totals and not any(count.get("read") for count in totals):
         yield "The example data is of January 2026: make run DATE=2026-01-13"
-    if any(count.get(name) for count in totals for name in ("invalid", "rejected", "failed")):
+    if any(count.get("invalid") or count.get("rejected") for count in totals):
         yield "Which rows, and why: make reverse-etl ARGS='quarantine list'"
 
 
