@@ -12,11 +12,11 @@ export PYTHON
 .PHONY: help run up airflow reverse-etl down test check integration test-reliability format bench screenshots lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-20s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-25s %s\n", $$1, $$2 }'
 
-run: ## Run the job for one day and show the result (DATE=2026-01-13)
+run: ## Run both jobs for one day and show the result (DATE=2026-01-13, REFUSE_EVENT=page_view)
 	@devstack/bootstrap.sh --date '$(DATE)'
-	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)'
+	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)' $(if $(REFUSE_EVENT),--refuse-event '$(REFUSE_EVENT)')
 
 up: ## Start Airflow with its UI, the database and the sandbox in the background (PORT=8080)
 	@devstack/bootstrap.sh
@@ -42,7 +42,7 @@ check: ## Lint, formatting, types and the fast tests; under a minute
 	@.venv/bin/mypy
 	@$(PYTHON_BIN) -m pytest -q -m 'not integration'
 
-integration:
+integration: ## Run the tests that start databases, the sandbox and Airflow
 	@devstack/bootstrap.sh --dev
 	@$(PYTHON_BIN) -m pytest -q -m 'integration and not reliability' -n 2 --dist loadfile
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
@@ -75,13 +76,17 @@ def _add_quarantine(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--sync", help="only those of this sync")
     _add_filters(listing)
     listing.add_argument("--json", action="store_true", help="as JSON")
+    _add_dags_folder(listing)
 
     show = commands.add_parser("show", help="list the calls of a sync")
     show.add_argument("sync", metavar="SYNC")
-    show.add_argument("key", metavar="KEY", nargs="?", help="the hashed key of one row, as results show it")
+    show.add_argument(
+        "key", metavar="KEY", nargs="?", type=_hashed, help="the hashed key of one row, as results show it"
+    )
     show.add_argument("--key-values", nargs="+", metavar="VALUE", help="the values of the row's key instead")
     _add_filters(show)
     show.add_argument("--limit", type=_count, default=50, help="calls to list at most (default: 50)")
+    show.add_argument("--wide", action="store_true", help="all columns, uncut")
     show.add_argument("--json", action="store_true", help="as JSON")
     _add_dags_folder(show)
 
@@ -95,8 +100,9 @@ def _add_quarantine(parser: argparse.ArgumentParser) -> None:
     discard = commands.add_parser("discard", help="forget calls without sending them")
     discard.add_argument("sync", metavar="SYNC")
     _add_filters(discard)
-    discard.add_argument("--key", nargs="+", metavar="HASH", help="only rows with these hashed keys")
+    discard.add_argument("--key", nargs="+", type=_hashed, metavar="HASH", help="only rows with these hashed keys")
     discard.add_argument("--yes", action="store_true", help="do not ask")
+    _add_dags_folder(discard)
 
 
 def _add_purge(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +115,8 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-id", action="append", default=[], help="a user id of the person; - reads from stdin")
     parser.add_argument("--sync", action="append", default=[], help="the sync of the next --key-values")
     parser.add_argument("--key-values", action="append", nargs="+", default=[], metavar="VALUE", help="a row's key")
+    parser.add_argument("--dry-run", action="store_true", help="count what there is about the person, remove nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
     _add_dags_folder(parser)
 
 
@@ -154,6 +162,13 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 
 def _add_dags_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dags-folder", metavar="PATH", help="where the DAG files are, if not in Airflow's folder")
+
+
+def _hashed(text: str) -> str:
+    # It is not repeated: a row's own key, which may be an e-mail, is what is given by mistake.
+    if not re.fullmatch("[0-9a-f]{32}", text):
+        raise argparse.ArgumentTypeError("not a hashed key; expected 32 hexadecimal characters, as show lists them")
+    return text
 
 
 def _count(text: str) -> int:

@@ -19,7 +19,7 @@ from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
-from reverse_etl.ledger.retention import purge_keys, purge_old
+from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old
 from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
@@ -56,15 +56,18 @@ class Ledger:
         self.watermarks = Watermarks(database, clock)
 
     @classmethod
-    def open(cls, url: str, *, patience: float = PATIENCE_SECONDS, clock: Clock = time.time) -> Ledger:
+    def open(
+        cls, url: str, *, create: bool = True, patience: float = PATIENCE_SECONDS, clock: Clock = time.time
+    ) -> Ledger:
         """Connect, creating or upgrading the tables (and for SQLite the folder and the file) where that is needed.
 
         `url` is sqlite:////absolute/path.db, mysql://... (also MariaDB) or postgresql://...; `patience` are the seconds
-        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code.
+        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code, and
+        NoLedger without `create` when there is none yet.
         """
-        database = Database(url, patience=patience)
+        database = Database(url, create=create, patience=patience)
         try:
-            migrate(database, patience=patience)
+            migrate(database, create=create, patience=patience)
         except BaseException:
             database.close()
             raise
@@ -137,6 +140,10 @@ class Ledger:
         Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
         """
         return purge_old(self._database, self._clock, older_than, states_older_than)
+
+    def count_person(self, keys: Sequence[str]) -> Purged:
+        """Return how much `purge_person` would remove."""
+        return count_keys(self._database, keys)
 
     def purge_person(self, keys: Sequence[str]) -> Purged:
         """Remove everything about the rows of the hashed `keys`.

@@ -29,11 +29,14 @@ EARLIER_MAPPINGS = 3
 """Mappings a dry run looks back: rows may have been delivered last under any of them."""
 
 
-def open_ledger() -> Ledger:
-    """Open the ledger; raises LedgerUnavailable or ConfigurationError. Close it, or use it in a `with`."""
+def open_ledger(*, create: bool = True) -> Ledger:
+    """Open the ledger, to be closed or used in a `with`.
+
+    Raises LedgerUnavailable, ConfigurationError, and NoLedger without `create` when there is none yet.
+    """
     from reverse_etl.ledger.ledger import Ledger
 
-    return Ledger.open(ledger_url())
+    return Ledger.open(ledger_url(), create=create)
 
 
 def ledger_url() -> str:
