@@ -73,6 +73,7 @@ def test_one_setting_leads_to_a_real_account_of_customerio(path: Path, monkeypat
     assert left == (["notebook-ada"] if path.stem == "00_setup" else [])
 
 
+@pytest.mark.integration  # an event before its user is tried for three seconds
 def test_one_setting_leads_to_a_real_project_of_iterable(monkeypatch: pytest.MonkeyPatch) -> None:
     with SandboxServer() as real:
         monkeypatch.setenv("ITERABLE_API_KEY", SERVER_KEY)
