@@ -212,8 +212,8 @@ class DeliveryEngine:
         allowed = self._destination.requests_in_flight if self._breaker.has_answered else 1
         return len(self._sending) < allowed
 
-    async def _send(self, lane: str, pack: Sequence[RowInFlight]) -> None:
-        calls = [row.next_call for row in pack]
+    async def _send(self, lane: str, pack: Sequence[tuple[RowInFlight, Call]]) -> None:
+        calls = [call for _, call in pack]
         self._in_flight[lane] += 1
         try:
             try:
@@ -223,18 +223,19 @@ class DeliveryEngine:
             results = _results_of(calls, verdicts)
             await self._journal.mark(list(self._marks(pack, verdicts, results)))
             self._breaker.note(lane, verdicts)
-            for row, result in zip(pack, results, strict=True):
+            for (row, _), result in zip(pack, results, strict=True):
                 self._advance(row, result)
         finally:
             self._in_flight[lane] -= 1
             self._changed.set()
 
     def _marks(
-        self, pack: Sequence[RowInFlight], verdicts: Sequence[Verdict], results: Sequence[CallResult]
+        self, pack: Sequence[tuple[RowInFlight, Call]], verdicts: Sequence[Verdict], results: Sequence[CallResult]
     ) -> Iterator[Mark]:
-        for row, verdict, result in zip(pack, verdicts, results, strict=True):
+        fingerprint = self._hash_key.fingerprint
+        for (row, call), verdict, result in zip(pack, verdicts, results, strict=True):
             if not isinstance(verdict, AccountRefused):  # no row is to blame for that
-                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body), row.place)
+                yield Mark(row.key, result, fingerprint(call.body), row.place)
 
     def _advance(self, row: RowInFlight, result: CallResult) -> None:
         row.results.append(result)
