@@ -35,8 +35,7 @@ def notebooks() -> list[Path]:
 def stripped(text: str) -> str:
     """Return the text of a notebook without outputs, counts and what an editor remembers of it."""
     notebook = json.loads(text)
-    for number, cell in enumerate(notebook["cells"], start=1):
-        cell["id"] = f"cell-{number:02}"
+    for cell in notebook["cells"]:
         cell["metadata"] = {}
         if cell["cell_type"] == "code":
             cell |= {"execution_count": None, "outputs": []}

@@ -26,10 +26,10 @@ def test_no_outputs_are_in_git(path: Path) -> None:
 
 def test_stripping_takes_away_outputs_counts_and_what_an_editor_remembers() -> None:
     cells: list[dict[str, Any]] = [
-        {"cell_type": "markdown", "id": "x", "metadata": {"tags": ["a"]}, "source": ["# Größe"]},
+        {"cell_type": "markdown", "id": "a", "metadata": {"tags": ["a"]}, "source": ["# Größe"]},
         {
             "cell_type": "code",
-            "id": "x",
+            "id": "b",
             "metadata": {"execution": {"iopub.status.busy": "2026-01-13"}},
             "execution_count": 7,
             "outputs": [{"output_type": "stream", "name": "stdout", "text": ["secret"]}],
@@ -42,7 +42,7 @@ def test_stripping_takes_away_outputs_counts_and_what_an_editor_remembers() -> N
     assert "iopub" not in text
     assert "Größe" in text
     clean = json.loads(text)
-    assert [cell["id"] for cell in clean["cells"]] == ["cell-01", "cell-02"]
+    assert [cell["id"] for cell in clean["cells"]] == ["a", "b"]
     assert (clean["cells"][1]["outputs"], clean["cells"][1]["execution_count"]) == ([], None)
     assert stripped(text) == text
 
