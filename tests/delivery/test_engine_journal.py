@@ -135,3 +135,17 @@ async def test_invalid_rows_are_in_the_journal_as_whole_rows() -> None:
     assert [(mark.result.call, mark.result.code, mark.fingerprint) for mark in memory.marks] == [
         (WHOLE_ROW, "email_malformed", None)
     ] * 3
+
+
+async def test_a_settled_later_call_does_not_stand_in_for_an_earlier_one_that_is_not() -> None:
+    """The mapping of the update has changed since the last try, that of the event has not."""
+    memory = Memory()
+    event = Mark(HASH((0,)), CallResult("event", Outcome.DELIVERED, "delivered", 200, 1), HASH.fingerprint(b""))
+    await memory.mark([event])
+    platform = Platform()
+    run = await Run(platform, journal=memory).deliver(rows(1))
+    assert platform.sent == [("update", 0), ("event", 0)]
+    assert [(call.call, call.outcome) for call in run.by_id(0).calls] == [
+        ("update", Outcome.DELIVERED),
+        ("event", Outcome.DELIVERED),
+    ]

@@ -100,7 +100,7 @@ def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterato
     delivery.run()
     delivery.finish()
     for result in results:
-        yield replace(result, code="no_result") if result.code == "not_sent" else result
+        yield result._replace(code="no_result") if result.code == "not_sent" else result
 
 
 def try_failed_again(ti: Any, totals: Totals) -> None:
