@@ -20,7 +20,7 @@ from devstack.errors import DevstackError
 from devstack.interrupts import Interrupted, interruptible
 from devstack.layout import Layout
 
-PARTS = ("script", "limits", "unlimited", "growth")
+PARTS = ("script", "limits", "unlimited", "growth", "changed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,6 +93,12 @@ def _show(part: str, results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]
             )
             print(report.speed_table(lines, compared_with=parts.DRT))
             return report.unlimited_verdicts(lines, ours=parts.UNLEDGERED, bare=parts.BARE, drt=parts.DRT)
+        case "changed":
+            print(
+                "\nChanged only: a full send in bulk, then one of 1 % of the rows; published limits, 50 ms latency."
+            )
+            print(report.changed_table(results))
+            return report.changed_verdicts(results)
         case _:
             print("\nGrowth: one process that extracts, exports and delivers in bulk, with a ledger; no limits, 0 ms.")
             print(report.growth_table(results))

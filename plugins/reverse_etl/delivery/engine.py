@@ -195,7 +195,7 @@ class DeliveryEngine:
         ready = []
         upstream = 0 if self._all_read else 1
         for packer in self._packers:
-            ready.append((packer, upstream == 0 or not self._sending))
+            ready.append((packer, upstream == 0 or not (self._sending or self._wants_rows)))
             upstream += len(packer) + self._in_flight[packer.lane]
         return ready
 
