@@ -42,6 +42,7 @@ class Plan:
     unlimited_rows: int = 200_000
     repeats: int = 3
     growing_rows: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    changed_rows: tuple[int, ...] = (50_000, 1_000_000)
     customerio_rows: int = 100_000
     customerio_memory_rows: int = 500_000
 
@@ -54,13 +55,14 @@ class Plan:
             "limits": self.limited_rows / 4_800 + 20,
             "unlimited": self.repeats * unlimited,
             "growth": sum(self.growing_rows) / 9_000 + 30,
+            "changed": sum(self.changed_rows) * (1 / 4_800 + 1 / 25_000) + 30,
             "customerio": (self.repeats + 2.5) * self.customerio_rows / 3_000 + 15 * (self.repeats + 3),
             "customerio_memory": self.customerio_memory_rows / 5_000 + 30,
         }
         return sum(costs[part] for part in parts)
 
 
-QUICK = Plan(10, 3, 1500, 5000, 5000, 1, (1000, 10_000), 5000, 10_000)
+QUICK = Plan(10, 3, 1500, 5000, 5000, 1, (1000, 10_000), (1000, 10_000), 5000, 10_000)
 
 
 class Workshop:
@@ -176,6 +178,13 @@ def growth(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
     contender = Contender("extract, export_csv, deliver", ("benchmarks.memory", BULK), 0)
     with workshop.sandbox(latency_ms=0, limits="off") as url:
         return [workshop.measure(replace(contender, rows=rows), url, limited=False) for rows in plan.growing_rows]
+
+
+def changed(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
+    """Measure a full send and then one of what changed, at the published limits and 50 ms latency."""
+    contender = Contender("changed only", ("benchmarks.changed",), 0)
+    with workshop.sandbox(latency_ms=LATENCY_MS, limits="published") as url:
+        return [workshop.measure(replace(contender, rows=rows), url, limited=True) for rows in plan.changed_rows]
 
 
 def _in_turn(

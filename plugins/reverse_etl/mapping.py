@@ -113,7 +113,12 @@ class FieldRenderer:
     ) -> None:
         self._constants = {field.name: field.value for field in fields if isinstance(field, Constant)}
         self._fields = [
-            (field.name, field.column, _converter(Kind(field.kind), write_datetime), field.kind in _TEXT_AS_IT_IS)
+            (
+                field.name,
+                field.column,
+                field.kind in _TEXT_AS_IT_IS,
+                _converter(Kind(field.kind), write_datetime),
+            )
             for field in fields
             if isinstance(field, Field)
         ]
@@ -122,9 +127,9 @@ class FieldRenderer:
     def __call__(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return the payload fields; raise InvalidRow that names the field, never its value."""
         payload: dict[str, object] = {}
-        for name, column, convert, text_as_it_is in self._fields:
+        for name, column, takes_text, convert in self._fields:
             value = row[column]
-            if text_as_it_is and type(value) is str and value.isascii():  # most values, so it has to be fast
+            if takes_text and type(value) is str and value.isascii():
                 payload[name] = value
                 continue
             if value is None:
@@ -241,6 +246,14 @@ def as_json(value: object) -> object:
         return orjson.loads(as_text(value))
     except orjson.JSONDecodeError:
         raise InvalidRow("not_json", "the text is not JSON") from None
+
+
+def json_bytes(payload: object) -> bytes:
+    """Return a payload as JSON; one with a field nested deeper than the encoder goes (254) is refused."""
+    try:
+        return orjson.dumps(payload)
+    except orjson.JSONEncodeError:
+        raise InvalidRow("not_json", "a field is nested too deep to be written as JSON") from None
 
 
 def aware(value: object) -> datetime:

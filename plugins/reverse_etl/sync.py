@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.incremental import Incremental
 from reverse_etl.mapping import as_tuple
+
+SEND = ("all", "changed")
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -41,7 +44,10 @@ class Sync:
     `name` is part of file names and of derived event ids: renaming a sync sends its events under new ids.
     `query` is the path of a `.sql` file with `%(window_start)s` and `%(window_end)s` as bound parameters.
     `key` are the columns that identify a row; `failure_share` is the share of read rows (0 to 1) that may end
-    invalid, rejected or failed before the report fails the run.
+    invalid, rejected or failed before the report fails the run. `send` is `all`, or `changed` to leave out calls that
+    equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
+    `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
+    `%(after_key)s` and `%(before_time)s` instead.
     """
 
     name: str
@@ -50,6 +56,8 @@ class Sync:
     destination: DestinationConfig
     source_conn_id: str = "mysql_default"
     failure_share: float = 0.05
+    send: Literal["all", "changed"] = "all"
+    incremental: Incremental | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -64,12 +72,18 @@ class Sync:
         object.__setattr__(self, "key", self._checked_key())
         if not isinstance(self.failure_share, int | float) or not 0 <= self.failure_share <= 1:
             raise ConfigurationError(f"Sync.failure_share of {self.name} is {self.failure_share!r}, expected 0 to 1")
+        if self.send not in SEND:
+            raise ConfigurationError(f"Sync.send of {self.name} is {self.send!r}, expected {' or '.join(SEND)}")
         if not isinstance(self.source_conn_id, str) or not self.source_conn_id:
             raise ConfigurationError(f"Sync.source_conn_id of {self.name} is empty, expected a connection id")
         if not hasattr(self.destination, "hook_class") or isinstance(self.destination, type):
             raise ConfigurationError(
                 f"Sync.destination of {self.name} is a {type(self.destination).__name__}, "
                 "expected a destination such as IterableDestination(...)"
+            )
+        if self.incremental is not None and not isinstance(self.incremental, Incremental):
+            raise ConfigurationError(
+                f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
             )
 
     def _checked_key(self) -> tuple[str, ...]:
@@ -89,12 +103,15 @@ class Sync:
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""
-        missing = sorted(_missing(self.key, kinds) | _missing(self.destination.columns(), kinds))
+        own = self.key if self.incremental is None else (*self.key, *self.incremental.columns())
+        missing = sorted(_missing(own, kinds) | _missing(self.destination.columns(), kinds))
         if missing:
             raise ConfigurationError(
                 f"{self.query.name} gives no column {', '.join(missing)}, which sync {self.name} needs; "
                 f"it gives {', '.join(kinds)}"
             )
+        if self.incremental is not None:
+            self.incremental.check_kinds(kinds)
         self.destination.check_kinds(kinds)
 
     def __str__(self) -> str:

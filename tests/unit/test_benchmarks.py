@@ -114,6 +114,33 @@ def test_a_missed_goal_without_limits_is_told(changed: dict[str, float], complai
     assert all(complaint in text for complaint, text in zip(complaints, texts, strict=True))
 
 
+def changed_result(rows: int, *, requests: int = 4, seconds: float = 3.0, peak: float = 100.0) -> dict[str, Any]:
+    full = {"requests": 200, "deliver_seconds": 20.0, "extract_seconds": 1.0, "peak_mib": 120.0}
+    changed = {"requests": requests, "deliver_seconds": seconds, "extract_seconds": 1.0, "peak_mib": peak}
+    both = {"full": {**full, "outcomes": {"delivered": rows}}, "changed": {**changed, "outcomes": {"delivered": 1}}}
+    return {"contender": "changed only", "rows": rows, "lost": 0, **both}
+
+
+@pytest.mark.parametrize(
+    ("largest", "complaint"),
+    [
+        ({"requests": 5}, "costs 2.5% of the requests"),
+        ({"seconds": 3.1}, "takes 15.5% of the time"),
+        ({"peak": 151.0}, "1.510 times"),
+    ],
+)
+def test_a_missed_goal_of_sending_what_changed_is_told(largest: dict[str, Any], complaint: str) -> None:
+    (text,) = missed(report.changed_verdicts([changed_result(10), changed_result(1000, **largest)]))
+    assert complaint in text
+    assert missed(report.changed_verdicts([changed_result(10), changed_result(1000)])) == []
+
+
+def test_the_table_of_what_changed_has_a_line_for_each_send() -> None:
+    _, full, changed = report.changed_table([changed_result(1000)]).splitlines()
+    assert full.split() == ["1,000", "1,000", "200", "1.0", "20.0", "120.0", "0"]
+    assert changed.split() == ["1,000", "1", "4", "1.0", "3.0", "100.0", "0"]
+
+
 def test_a_growing_run_that_lost_calls_is_told() -> None:
     verdicts = report.growth_verdicts([growth_result(10, 100.0), growth_result(20, 100.0, lost=40)])
     assert missed(verdicts) == ["steps: 40 calls of 40 are missing in the sandbox"]

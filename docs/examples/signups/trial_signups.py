@@ -38,6 +38,7 @@ SYNC = Sync(
             fields=(Field("trial_plan"), Field("ends_on")),
         ),
     ),
+    send="all",
 )
 
 with DAG(

@@ -13,8 +13,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypedDict, Unpack
 
-import orjson
-
 from reverse_etl.customerio.events import SemanticEvent
 from reverse_etl.customerio.limits import LARGEST_MESSAGE_BYTES
 from reverse_etl.customerio.reserved import (
@@ -28,7 +26,7 @@ from reverse_etl.customerio.reserved import (
 )
 from reverse_etl.customerio.values import iso_datetime, jsonable
 from reverse_etl.errors import InvalidRow
-from reverse_etl.mapping import as_text
+from reverse_etl.mapping import as_text, json_bytes
 from reverse_etl.redaction import join_key
 
 User = str | int | None
@@ -152,7 +150,7 @@ def message_id_of(parts: bytes) -> str:
 
 def encoded(fields: Values) -> bytes:
     """Return a message as JSON bytes; raise InvalidRow when it is larger than Customer.io takes."""
-    return checked_size(orjson.dumps(fields))
+    return checked_size(json_bytes(fields))
 
 
 def checked_size(body: bytes) -> bytes:

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
-
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.customerio.messages import check_identifier, checked_size, encoded, message_id_of
 from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
 from reverse_etl.customerio.values import iso_datetime
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
-from reverse_etl.mapping import FieldRenderer
+from reverse_etl.mapping import FieldRenderer, json_bytes
 from reverse_etl.redaction import join_key, key_of
 
 # The kinds of call, and the types of message as well.
@@ -75,7 +73,7 @@ class _IdentifyRenderer:
         message: dict[str, object] = {"type": IDENTIFY, **person, "traits": traits}
         if self._timestamp:
             message["timestamp"] = _moment(row[self._timestamp])
-        content = orjson.dumps(message)
+        content = json_bytes(message)
         parts = b"%s%s%d:%s" % (self._scope, join_key(key_of(row, self._key)), len(content), content)
         return checked_size(b'{"messageId":"%s",%s' % (message_id_of(parts).encode(), content[1:]))
 

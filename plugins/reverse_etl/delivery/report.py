@@ -5,17 +5,19 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reverse_etl.delivery.outcomes import Outcome, RowResult, Totals, add_up
+from reverse_etl.delivery.outcomes import ARRIVED, Outcome, RowResult, Totals, add_up
+from reverse_etl.delivery.plan import merged
 from reverse_etl.delivery.results import read_results, writing_results
 from reverse_etl.staging.files import StagingPath, write_atomically
 
 MOST_DELIVERED_ROWS = 1_000
-"""Delivered rows in the JSON; the Parquet beside it has all."""
+"""Delivered and unchanged rows in the JSON; the Parquet beside it has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class BatchDelivery:
     """What became of one batch: its rows by outcome, and why it stopped early, if it did.
 
     `resumed_calls` were settled by an earlier try of the task and not sent again; `resent_calls` were delivered by an
-    earlier attempt of the run and sent again, because somebody cleared the task.
+    earlier attempt of the run and sent again, because somebody cleared the task. `plan` is what a dry run found.
     """
 
     index: int
@@ -33,6 +35,7 @@ class BatchDelivery:
     stopped: str = ""
     resumed_calls: int = 0
     resent_calls: int = 0
+    plan: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as JSON values, for XCom."""
@@ -41,7 +44,7 @@ class BatchDelivery:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the report says of the run beside its rows; times in seconds."""
+    """What the report says of the run beside its rows; times in seconds, `send` being `all` or `changed`."""
 
     sync: str
     day: str
@@ -49,6 +52,7 @@ class RunFacts:
     window_end: str
     run_id: str
     dry_run: bool
+    send: str
     read: int
     seconds: dict[str, float]
     resumed_calls: int = 0
@@ -64,6 +68,15 @@ class Report:
         self.totals = Totals()
         self._keys = array("Q")
         self._problems: list[str] = []
+        self._plans: list[dict[str, Any]] = []
+
+    def add_plan(self, plan: dict[str, Any]) -> None:
+        """Take in what a dry run of a batch found."""
+        self._plans.append(plan)
+
+    def prediction(self) -> dict[str, Any]:
+        """Return what a real run would do; empty where this is one."""
+        return merged(self._plans, self.totals.as_dict()) if self.facts.dry_run else {}
 
     def add_problem(self, problem: str) -> None:
         """Note something that fails the run whatever the totals say."""
@@ -110,13 +123,19 @@ class Report:
                 for (outcome, code), rows in self.totals.reasons.most_common()
             ],
             "problems": self.problems(),
+            **({"prediction": self.prediction()} if self.facts.dry_run else {}),
         }
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every row that was read has one outcome."""
+        return add_up(self.facts.read, self.totals.as_dict())
 
     def problems(self) -> list[str]:
         """Return why the run fails; none means it is fine."""
         problems = list(self._problems)
         read, counts = self.facts.read, self.totals.as_dict()
-        if not add_up(read, counts):
+        if not self.adds_up:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
             problems.append(f"the totals do not add up: {read} rows were read, but the outcomes are {listed or 'none'}")
         if self.totals.failures > self._failure_share * read:
@@ -128,10 +147,11 @@ class Report:
 
 
 def _worth_a_record(results: Iterable[RowResult]) -> Iterator[RowResult]:
-    delivered = 0
+    fine = 0
     for result in results:
-        delivered += result.outcome is Outcome.DELIVERED
-        if result.outcome is not Outcome.DELIVERED or delivered <= MOST_DELIVERED_ROWS:
+        is_fine = result.outcome in ARRIVED
+        fine += is_fine
+        if not is_fine or fine <= MOST_DELIVERED_ROWS:
             yield result
 
 

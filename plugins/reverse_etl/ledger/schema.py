@@ -24,6 +24,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
@@ -41,7 +42,7 @@ from reverse_etl.ledger.records import (
 VERSION_TABLE = "ledger_version"
 """Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
 
-HEAD = "0002"
+HEAD = "0004"
 """The version of the schema this code works with."""
 
 OUTCOME_NUMBERS = {
@@ -56,6 +57,9 @@ OUTCOME_NUMBERS = {
 
 FIRST_FREE_LABEL = 100
 
+LONGEST_INTEGER = 20
+"""Characters of MySQL's integers, which go beyond those of the other databases."""
+
 METADATA = MetaData()
 
 
@@ -69,6 +73,11 @@ def _hash() -> TypeEngine[str]:
     """32 hexadecimal characters."""
     narrow = mysql.CHAR(32, charset="ascii", collation="ascii_bin")
     return CHAR(32).with_variant(narrow, "mysql", "mariadb")
+
+
+def _long_text() -> TypeEngine[str]:
+    """Text of any length; MySQL's TEXT ends at 64 KB."""
+    return Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 
 
 LABELS = Table(
@@ -124,7 +133,27 @@ ROW_STATES = Table(
     Column("delivered_at", BigInteger),
     Column("tried_at", BigInteger, nullable=False),
     Column("outcome", SmallInteger, nullable=False),
+    Column("attempt_id", Integer, nullable=False, server_default="0"),
+    Column("epoch", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
+)
+
+OPEN_BATCHES = Table(
+    "open_batches",
+    METADATA,
+    Column("sync", Integer, primary_key=True, autoincrement=False),
+    Column("attempt_id", Integer, primary_key=True, autoincrement=False),
+    Column("batch", Integer, primary_key=True, autoincrement=False),
+    Column("opened", BigInteger, nullable=False),
+)
+
+MAPPINGS = Table(
+    "mappings",
+    METADATA,
+    Column("sync", Integer, primary_key=True, autoincrement=False),
+    Column("digest", _hash(), primary_key=True),
+    Column("mapping", _long_text(), nullable=False),
+    Column("attempt_id", Integer, nullable=False),
 )
 
 QUARANTINE = Table(
@@ -171,4 +200,29 @@ PRIVACY_ACTIONS = Table(
     Column("tries", Integer, nullable=False),
     Index("privacy_actions_person", "person"),
     Index("privacy_actions_at", "at"),
+)
+
+WATERMARKS = Table(
+    "watermarks",
+    METADATA,
+    Column("sync", _text(LONGEST_NAME), primary_key=True),
+    Column("time_column", _text(LONGEST_NAME), nullable=False),
+    Column("key_column", _text(LONGEST_NAME), nullable=False),
+    Column("at_time", BigInteger),
+    Column("at_key", _text(LONGEST_INTEGER)),
+    Column("moved", BigInteger),
+    Column("moved_by", _text(LONGEST_RUN_NAME)),
+)
+
+WATERMARK_READS = Table(
+    "watermark_reads",
+    METADATA,
+    Column("dag_id", _text(LONGEST_RUN_NAME), primary_key=True),
+    Column("run_id", _text(LONGEST_RUN_NAME), primary_key=True),
+    Column("sync", _text(LONGEST_NAME), primary_key=True),
+    Column("begun", BigInteger, nullable=False),
+    Column("from_time", BigInteger),
+    Column("from_key", _text(LONGEST_INTEGER)),
+    Column("to_time", BigInteger),
+    Column("to_key", _text(LONGEST_INTEGER)),
 )
