@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.incremental import Incremental
 from reverse_etl.mapping import as_tuple
 
 SEND = ("all", "changed")
@@ -45,6 +46,8 @@ class Sync:
     `key` are the columns that identify a row; `failure_share` is the share of read rows (0 to 1) that may end
     invalid, rejected or failed before the report fails the run. `send` is `all`, or `changed` to leave out calls that
     equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
+    `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
+    `%(after_key)s` and `%(before_time)s` instead.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Sync:
     source_conn_id: str = "mysql_default"
     failure_share: float = 0.05
     send: Literal["all", "changed"] = "all"
+    incremental: Incremental | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -77,6 +81,10 @@ class Sync:
                 f"Sync.destination of {self.name} is a {type(self.destination).__name__}, "
                 "expected a destination such as IterableDestination(...)"
             )
+        if self.incremental is not None and not isinstance(self.incremental, Incremental):
+            raise ConfigurationError(
+                f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
+            )
 
     def _checked_key(self) -> tuple[str, ...]:
         key = (self.key,) if isinstance(self.key, str) else as_tuple(f"Sync.key of {self.name}", self.key)
@@ -95,12 +103,15 @@ class Sync:
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""
-        missing = sorted(_missing(self.key, kinds) | _missing(self.destination.columns(), kinds))
+        own = self.key if self.incremental is None else (*self.key, *self.incremental.columns())
+        missing = sorted(_missing(own, kinds) | _missing(self.destination.columns(), kinds))
         if missing:
             raise ConfigurationError(
                 f"{self.query.name} gives no column {', '.join(missing)}, which sync {self.name} needs; "
                 f"it gives {', '.join(kinds)}"
             )
+        if self.incremental is not None:
+            self.incremental.check_kinds(kinds)
         self.destination.check_kinds(kinds)
 
     def __str__(self) -> str:

@@ -52,7 +52,8 @@ def test_a_preview_that_cannot_be_meant_is_refused(
 
 
 def test_a_source_that_is_away_is_named(preview: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps({"conn_type": "mysql", "host": "127.0.0.1", "port": 9}))
+    nowhere = {"conn_type": "mysql", "host": "127.0.0.1", "port": 9, "login": "x", "password": "x"}
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(nowhere))
     answer = preview()
     assert answer.code == 2
     assert "connecting to the database" in answer.err

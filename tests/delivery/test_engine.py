@@ -142,7 +142,7 @@ async def test_rows_are_read_only_as_fast_as_they_are_sent() -> None:
 
     def counting() -> Iterable[Mapping[str, object]]:
         nonlocal read
-        for row in rows(1000):
+        for row in rows(5_000):
             read += 1
             yield row
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
 import pytest
 
 from reverse_etl.delivery.outcomes import Outcome
@@ -157,6 +158,7 @@ def test_the_batches_of_a_run_are_added_up() -> None:
     assert both["requests"] == {"/a": {**cost, "requests": 60, "calls": 120}, "/b": {**cost, "requests": 1}}
     assert both["minutes"] == 2.0
     assert len(both["sample"]) == SAMPLES_OF_A_REASON
+    assert orjson.loads(orjson.dumps(both)) == both
     assert merged([], {}) == {"rows": dict.fromkeys(both["rows"], 0), "requests": {}, "minutes": 0.0, "sample": []}
 
 

@@ -129,8 +129,8 @@ class DeliveryEngine:
                 row = reader.take()
             if row is None:
                 self._all_read = True
-            else:
-                self._admit(reader, row)
+                return
+            self._admit(reader, row)
 
     @property
     def _wants_rows(self) -> bool:

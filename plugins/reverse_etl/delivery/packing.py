@@ -28,7 +28,7 @@ class RowInFlight:
 
     def pass_known(self) -> None:
         """Take over the results known already, up to the next call that must be sent or one that did not arrive."""
-        for result in self.known[len(self.results) :]:
+        for result in self.known[len(self.results) :] if self.known else ():
             if result is None or not self.may_go_on:
                 return
             self.results.append(result)

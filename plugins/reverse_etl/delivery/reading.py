@@ -33,7 +33,7 @@ class ReadRow(NamedTuple):
 
 
 class Reader:
-    """Gives out the rows of `source` one by one, having looked up what the journal compares with."""
+    """Gives out the rows of `source`, having looked up what the journal compares with."""
 
     def __init__(
         self,

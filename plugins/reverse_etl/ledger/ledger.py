@@ -19,10 +19,11 @@ from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
-from reverse_etl.ledger.retention import purge_keys, purge_old
+from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old
 from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
+from reverse_etl.ledger.watermarks import Watermarks
 
 PATIENCE_SECONDS = 30.0
 """How long to wait for a lock. Every transaction of the ledger takes milliseconds, a purge of a batch a second."""
@@ -52,17 +53,21 @@ class Ledger:
         self._settling = Settling(database.dialect)
         self.quarantine = Quarantine(database)
         self.budgets = Budgets(database)
+        self.watermarks = Watermarks(database, clock)
 
     @classmethod
-    def open(cls, url: str, *, patience: float = PATIENCE_SECONDS, clock: Clock = time.time) -> Ledger:
+    def open(
+        cls, url: str, *, create: bool = True, patience: float = PATIENCE_SECONDS, clock: Clock = time.time
+    ) -> Ledger:
         """Connect, creating or upgrading the tables (and for SQLite the folder and the file) where that is needed.
 
         `url` is sqlite:////absolute/path.db, mysql://... (also MariaDB) or postgresql://...; `patience` are the seconds
-        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code.
+        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code, and
+        NoLedger without `create` when there is none yet.
         """
-        database = Database(url, patience=patience)
+        database = Database(url, create=create, patience=patience)
         try:
-            migrate(database, patience=patience)
+            migrate(database, create=create, patience=patience)
         except BaseException:
             database.close()
             raise
@@ -97,8 +102,9 @@ class Ledger:
     def states(self, sync: str, keys: Sequence[str]) -> Mapping[tuple[str, str], RowState]:
         """Return what was last delivered, by hashed key and call; calls never delivered are absent.
 
-        Marks count from the `settle` of their batch on.
+        Marks count from the `settle` or `close` of their batch on.
         """
+        self._settling.settle_closed(self._database, self._labels.find(sync))
         columns = [ROW_STATES.c[name] for name in ("row_key", "call_kind", "fingerprint", "delivered_at", "outcome")]
         query = select(*columns).where(
             ROW_STATES.c.sync == self._labels.number(sync), ROW_STATES.c.delivered_at.is_not(None)
@@ -114,7 +120,8 @@ class Ledger:
         return found
 
     def comparison(self, sync: str) -> Comparison:
-        """Return what a run begun now would know to be at the platform; nothing is recorded."""
+        """Return what a run begun now would know to be at the platform; nothing new is recorded."""
+        self._settling.settle_closed(self._database, self._labels.find(sync))
         return Comparison(self._database, self._labels, sync)
 
     def mappings(self, sync: str) -> list[str]:
@@ -125,7 +132,9 @@ class Ledger:
 
     def open_batches(self, sync: str) -> int:
         """Return how many batches are being sent, or ended without telling what they had sent."""
-        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.find(sync))
+        number = select(func.count()).where(
+            OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None)
+        )
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
 
@@ -134,7 +143,12 @@ class Ledger:
 
         Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
         """
+        self._settling.settle_closed(self._database)
         return purge_old(self._database, self._clock, older_than, states_older_than)
+
+    def count_person(self, keys: Sequence[str]) -> Purged:
+        """Return how much `purge_person` would remove."""
+        return count_keys(self._database, keys)
 
     def purge_person(self, keys: Sequence[str]) -> Purged:
         """Remove everything about the rows of the hashed `keys`.

@@ -11,7 +11,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, s
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.records import Clock, Purged
-from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS
+from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS, WATERMARK_READS
 from reverse_etl.ledger.times import MICROSECONDS
 
 KEYS_PER_STATEMENT = 500
@@ -35,6 +35,7 @@ def purge_old(database: Database, clock: Clock, older_than: timedelta, states_ol
     newest = database.read("list runs", lambda connection: connection.scalar(select(func.max(RUNS.c.id))))
     # The newest stays: what comes after it must have a greater number, by which row states are ordered.
     runs = 0 if newest is None else _delete(database, RUNS, RUNS.c.started < limit, RUNS.c.id < newest, unnamed)
+    _delete(database, WATERMARK_READS, WATERMARK_READS.c.begun < limit)
     states = 0
     if states_older_than is not None:
         limit = now - states_older_than // timedelta(microseconds=1)
@@ -59,6 +60,17 @@ def purge_keys(database: Database, keys: Sequence[str]) -> Purged:
         ),
         quarantine=sum(_delete(database, QUARANTINE, QUARANTINE.c.row_key.in_(chunk)) for chunk in chunks),
     )
+
+
+def count_keys(database: Database, keys: Sequence[str]) -> Purged:
+    """Return how many rows of each table `purge_keys` would remove."""
+
+    def count(table: Table) -> int:
+        query = select(func.count()).select_from(table)
+        chunks = _chunks(keys, KEYS_PER_SCAN)
+        return sum(database.fetch("be counted", query.where(table.c.row_key.in_(chunk)))[0][0] for chunk in chunks)
+
+    return Purged(outcomes=count(OUTCOMES), row_states=count(ROW_STATES), quarantine=count(QUARANTINE))
 
 
 def _purge_keys_of_outcomes(database: Database, keys: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from reverse_etl.operators.base import RUN_FACTS, RunParams, pulled
+from reverse_etl.operators.base import RUN_FACTS, pulled
 from reverse_etl.sync import Sync
 
 if TYPE_CHECKING:
@@ -29,11 +29,14 @@ EARLIER_MAPPINGS = 3
 """Mappings a dry run looks back: rows may have been delivered last under any of them."""
 
 
-def open_ledger() -> Ledger:
-    """Open the ledger; raises LedgerUnavailable or ConfigurationError. Close it, or use it in a `with`."""
+def open_ledger(*, create: bool = True) -> Ledger:
+    """Open the ledger, to be closed or used in a `with`.
+
+    Raises LedgerUnavailable, ConfigurationError, and NoLedger without `create` when there is none yet.
+    """
     from reverse_etl.ledger.ledger import Ledger
 
-    return Ledger.open(ledger_url())
+    return Ledger.open(ledger_url(), create=create)
 
 
 def ledger_url() -> str:
@@ -69,7 +72,7 @@ def run_ref(sync: Sync, context: Mapping[str, Any], extract_task_id: str) -> Run
         sync.name,
         dag_run.clear_number,
         date.fromisoformat(facts["day"]),
-        RunParams.of(context).window_days,
+        facts["window_days"],
     )
 
 

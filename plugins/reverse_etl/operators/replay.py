@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.incremental import window_of
 from reverse_etl.operators.base import hash_key, run_folder
 from reverse_etl.operators.batch import Delivered, Log, deliver_batch
 from reverse_etl.operators.ledger import open_ledger, recording
 from reverse_etl.operators.source import source_rows
-from reverse_etl.run_day import RunDay
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import Totals
@@ -179,7 +179,7 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
         left = set(keys) - found
         if not left:
             continue
-        with source_rows(sync, RunDay(day, window)) as stream:
+        with source_rows(sync, window_of(sync.incremental, day, window)) as stream:
             chosen = ChosenRows(stream, sync.key, left, hash_key())
             refs = write_batches(chosen, folder / f"{day}-{window}d", batch_rows=batch_rows, max_batches=MOST_BATCHES)
         found |= chosen.found

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow.providers.mysql.hooks.mysql import MySqlHook
 
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.incremental import PARAMETERS, Span, window_of
+from reverse_etl.run_day import RunDay
+
 if TYPE_CHECKING:
-    from reverse_etl.run_day import RunDay
     from reverse_etl.staging.source import QueryStream
     from reverse_etl.sync import Sync
 
 
 @contextmanager
-def source_rows(sync: Sync, run_day: RunDay) -> Iterator[QueryStream]:
+def source_rows(sync: Sync, window: RunDay | Span) -> Iterator[QueryStream]:
     """Run the sync's query for a day and its window, and check the columns of its result against the mapping.
+
+    A day means its rows to an incremental sync too; such a sync may also be given a span.
 
     Raises SourceError, or ConfigurationError when the result does not fit the sync.
     """
@@ -25,8 +30,25 @@ def source_rows(sync: Sync, run_day: RunDay) -> Iterator[QueryStream]:
     from reverse_etl.staging.mysql_errors import source_errors
     from reverse_etl.staging.source import stream_query
 
+    if isinstance(window, RunDay):
+        window = window_of(sync.incremental, window.day, window.window_days)
+    parameters = window.sql_parameters()
+    sql = sync.sql()
+    if sync.incremental is not None:
+        _check_uses_all(sync, sql, parameters)
     with source_errors("connecting to the database"):
         connection = MySqlHook(sync.source_conn_id).get_conn()
-    with stream_query(connection, sync.sql(), run_day.sql_parameters()) as stream:
+    with stream_query(connection, sql, parameters) as stream:
         sync.check_columns(column_kinds(arrow_schema(stream.columns)))
         yield stream
+
+
+def _check_uses_all(sync: Sync, sql: str, parameters: Mapping[str, object]) -> None:
+    from reverse_etl.staging.statement import read_statement
+
+    unused = [name for name in PARAMETERS if name not in read_statement(sql, parameters).placeholders]
+    if unused:
+        raise ConfigurationError(
+            f"{sync.query.name} does not use {', '.join(f'%({name})s' for name in unused)}, which the query of an "
+            f"incremental sync needs; see docs/incremental.md"
+        )
