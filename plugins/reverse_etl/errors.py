@@ -3,7 +3,8 @@
     ReverseEtlError
     |-- ConfigurationError           a sync, a connection or a parameter is wrong; nothing was sent
     |-- SourceError                  the source query or its result cannot be used
-    |   `-- SourceUnavailable        the database went away; another try may work          (retryable)
+    |   |-- SourceUnavailable        the database went away; another try may work          (retryable)
+    |   `-- KeyRefused               a key is NULL or names several rows; nothing was sent
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
     |-- LedgerUnavailable            the ledger's database did not answer or is locked or full    (retryable)
     |-- RowsFailed                   some rows of a batch failed; another try sends only these          (retryable)
@@ -48,6 +49,10 @@ class SourceUnavailable(SourceError):
     """The database refused the connection or went away; another try may work."""
 
     retryable = True
+
+
+class KeyRefused(SourceError):
+    """The key of some rows is NULL, or that of another row; nothing was sent."""
 
 
 class StagingError(ReverseEtlError):

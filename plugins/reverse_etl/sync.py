@@ -27,6 +27,9 @@ class DestinationConfig(Protocol):
     def columns(self) -> tuple[str, ...]:
         """Return the source columns the mapping reads."""
 
+    def identifiers(self) -> tuple[str, ...]:
+        """Return those of the columns that identify a person."""
+
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type the mapping cannot use.
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, staging_folder
+from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, hash_key, staging_folder
 from reverse_etl.operators.source import source_rows
 from reverse_etl.run_day import RunDay, resolve_day
+
+if TYPE_CHECKING:
+    from reverse_etl.staging.source import Row
 
 
 class ExtractOperator(SyncOperator):
@@ -20,19 +24,32 @@ class ExtractOperator(SyncOperator):
     """
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        """Extract; raises SourceError, ConfigurationError or StagingError."""
+        """Extract; raises SourceError, ConfigurationError or StagingError, and KeyRefused when no key may be sent."""
         from reverse_etl.staging.batches import write_batches
+        from reverse_etl.staging.keys import KeyWatch, PersonWatch
 
         started = time.monotonic()
         params = RunParams.of(context)
         run_day = _run_day(context["dag_run"], params)
         self.log.info("Day %s, window %s to %s (UTC)", run_day.day, run_day.window_start, run_day.window_end)
+        folder = staging_folder(self.sync, context)
         with source_rows(self.sync, run_day) as stream:
+            keys = KeyWatch(stream.columns, self.sync.key)
+            people = PersonWatch(stream.columns, self.sync.destination.identifiers())
+
+            def watch(rows: Sequence[Row]) -> None:
+                keys(rows)
+                people(rows)
+
             batches = write_batches(
-                stream,
-                staging_folder(self.sync, context),
-                batch_rows=params.batch_rows,
-                row_limit=params.row_limit,
+                stream, folder, batch_rows=params.batch_rows, row_limit=params.row_limit, watch=watch
+            )
+        keys.check(batches, folder, hash_key())
+        if apart := people.apart(batches):
+            self.log.warning(
+                "%s rows are about people who have a row in an earlier batch; "
+                "across batches a person's rows have no order, so raise batch_rows where the last one must win",
+                apart,
             )
         rows = sum(batch.rows for batch in batches)
         seconds = time.monotonic() - started

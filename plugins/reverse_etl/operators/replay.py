@@ -164,10 +164,12 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
     """Run the query again for every day with refused rows and write those rows as batches into `folder`.
 
     A row that several days were refused is taken from the latest that still gives it. Raises SourceError, StagingError,
-    LedgerUnavailable, and ConfigurationError when there would be more than 1,000 batches.
+    LedgerUnavailable, KeyRefused when a key names several of a day's rows by now, and ConfigurationError when there
+    would be more than 1,000 batches.
     """
     from reverse_etl.staging.batches import write_batches
     from reverse_etl.staging.choosing import ChosenRows
+    from reverse_etl.staging.keys import KeyWatch
 
     with open_ledger() as ledger:
         days = ledger.quarantine.by_day(wanted.sync, code=wanted.code, since=wanted.since)
@@ -181,7 +183,11 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
             continue
         with source_rows(sync, RunDay(day, window)) as stream:
             chosen = ChosenRows(stream, sync.key, left, hash_key())
-            refs = write_batches(chosen, folder / f"{day}-{window}d", batch_rows=batch_rows, max_batches=MOST_BATCHES)
+            watch = KeyWatch(stream.columns, sync.key)
+            refs = write_batches(
+                chosen, folder / f"{day}-{window}d", batch_rows=batch_rows, max_batches=MOST_BATCHES, watch=watch
+            )
+        watch.check(refs, folder / f"{day}-{window}d", hash_key())
         found |= chosen.found
         written.append((day, window, refs))
     return ReRead(_numbered(reversed(written)), len(asked - found), len(forgotten - asked))
