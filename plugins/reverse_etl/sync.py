@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from reverse_etl.consent import Consent
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.mapping import as_tuple
 
@@ -44,7 +45,7 @@ class Sync:
     `name` is part of file names and of derived event ids: renaming a sync sends its events under new ids.
     `query` is the path of a `.sql` file with `%(window_start)s` and `%(window_end)s` as bound parameters.
     `key` are the columns that identify a row; `failure_share` is the share of read rows (0 to 1) that may end
-    invalid, rejected or failed before the report fails the run.
+    invalid, rejected or failed before the report fails the run. `consent` says whom not to contact.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Sync:
     destination: DestinationConfig
     source_conn_id: str = "mysql_default"
     failure_share: float = 0.05
+    consent: Consent | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -75,6 +77,11 @@ class Sync:
                 "expected a destination such as IterableDestination(...)"
             )
 
+        if self.consent is not None and not isinstance(self.consent, Consent):
+            raise ConfigurationError(
+                f"Sync.consent of {self.name} is a {type(self.consent).__name__}, expected Consent(...)"
+            )
+
     def _checked_key(self) -> tuple[str, ...]:
         key = (self.key,) if isinstance(self.key, str) else as_tuple(f"Sync.key of {self.name}", self.key)
         if not key or not all(isinstance(column, str) and column for column in key):
@@ -85,23 +92,33 @@ class Sync:
 
     def sql(self) -> str:
         """Return the text of the query; raise ConfigurationError when it is not UTF-8."""
-        try:
-            return self.query.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise ConfigurationError(f"{self.query} is not UTF-8; save it in that encoding") from None
+        return file_text(self.query)
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""
-        missing = sorted(_missing(self.key, kinds) | _missing(self.destination.columns(), kinds))
+        consent = self.consent.columns() if self.consent else ()
+        missing = sorted(_missing((*self.key, *self.destination.columns(), *consent), kinds))
         if missing:
             raise ConfigurationError(
                 f"{self.query.name} gives no column {', '.join(missing)}, which sync {self.name} needs; "
                 f"it gives {', '.join(kinds)}"
             )
         self.destination.check_kinds(kinds)
+        if self.consent is not None:
+            self.consent.check_kinds(kinds)
 
     def __str__(self) -> str:
         return self.name
+
+
+def file_text(path: Path) -> str:
+    """Return the text of a file; raise ConfigurationError when it is not UTF-8 or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8; save it in that encoding") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); check who may read it") from None
 
 
 def _missing(wanted: Iterable[str], kinds: Mapping[str, str]) -> set[str]:

@@ -142,13 +142,16 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
         *,
         key: str = "view_id",
         destination: Any = None,
+        consent: Any = None,
         deliver: Any = None,
         retries: int = 1,
         **params: object,
     ) -> Finished:
         path = tmp_path / "views.sql"
         path.write_text(query)
-        sync = Sync(name="views", query=path, key=(key,), destination=destination or default_destination())
+        sync = Sync(
+            name="views", query=path, key=(key,), destination=destination or default_destination(), consent=consent
+        )
         dag = build_dag(sync, deliver, retries=retries)
         register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Call, Destination, RenderedRow, Verdict
@@ -26,7 +26,8 @@ Row = Mapping[str, object]
 class DeliveryEngine:
     """Delivers the rows of one batch and hands the result of each to `on_result`.
 
-    Every call is looked up in the `journal` before it is sent, and its result is there before it counts.
+    Every call is looked up in the `journal` before it is sent, and its result is there before it counts. Rows whose
+    hashed key is in `withheld` are about people not to contact: they end `suppressed`, and nothing of them is rendered.
     `dry_run` renders and checks every row and sends nothing; so does `stopped`, the error a delivery elsewhere in the
     run ended with, but then rows that the journal does not know as delivered are `failed`. An engine is used once.
     """
@@ -38,6 +39,7 @@ class DeliveryEngine:
         hash_key: KeyHasher,
         on_result: Callable[[RowResult], None],
         journal: Journal | None = None,
+        withheld: Collection[str] = frozenset(),
         dry_run: bool = False,
         stopped: DestinationError | None = None,
     ) -> None:
@@ -45,11 +47,12 @@ class DeliveryEngine:
         self._hash_key = hash_key
         self._on_result = on_result
         self._journal = journal or NoJournal()
+        self._withheld = withheld
         self._dry_run = dry_run
         self._people = PersonOrder()
         self._held_back: set[str] = set()
         self._breaker = Breaker(stopped)
-        self._invalid: list[Mark] = []
+        self._refused: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
         self._rows_read = 0
         self._read_ahead = 1
@@ -74,7 +77,7 @@ class DeliveryEngine:
         try:
             while True:
                 self._read(source)
-                await self._mark_invalid()
+                await self._mark_refused()
                 self._launch()
                 if self._wants_rows:
                     await asyncio.sleep(0)
@@ -136,9 +139,12 @@ class DeliveryEngine:
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
+            if hashed in self._withheld:
+                self._refuse(hashed, place, CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent"))
+                return
             rendered = self._destination.render(row)
         except InvalidRow as problem:
-            self._refuse(hashed, place, problem.code)
+            self._refuse(hashed, place, CallResult(WHOLE_ROW, Outcome.INVALID, problem.code))
             return
         if self._dry_run:
             self._finish(RowResult(hashed, Outcome.PLANNED, "dry_run"))
@@ -158,14 +164,15 @@ class DeliveryEngine:
         if self._people.enter(admitted):
             self._queue(admitted)
 
-    def _refuse(self, key: str, place: int, code: str) -> None:
+    def _refuse(self, key: str, place: int, result: CallResult) -> None:
+        """Finish a row before it has become calls."""
         if not self._dry_run:
-            self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None, place))
-        self._finish(RowResult(key, Outcome.INVALID, code))
+            self._refused.append(Mark(key, result, None, place))
+        self._finish(RowResult(key, result.outcome, result.code))
 
-    async def _mark_invalid(self) -> None:
-        if self._invalid:
-            marks, self._invalid = self._invalid, []
+    async def _mark_refused(self) -> None:
+        if self._refused:
+            marks, self._refused = self._refused, []
             await self._journal.mark(marks)
 
     def _settled(self, key: str, rendered: RenderedRow) -> list[CallResult]:

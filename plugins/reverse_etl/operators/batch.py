@@ -15,6 +15,7 @@ from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError, RowsFailed
 from reverse_etl.operators.base import hash_key
+from reverse_etl.operators.consent import withheld
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import RowResult, Totals
@@ -140,6 +141,7 @@ class BatchRun:
             hash_key=hash_key(),
             on_result=note,
             journal=record.journal,
+            withheld=withheld(sync, batch),
             dry_run=dry_run,
             stopped=stopped,
         )

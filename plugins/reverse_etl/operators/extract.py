@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, hash_key, staging_folder
+from reverse_etl.operators.consent import withhold
 from reverse_etl.operators.source import source_rows
 from reverse_etl.run_day import RunDay, resolve_day
 
@@ -51,6 +52,8 @@ class ExtractOperator(SyncOperator):
                 "across batches a person's rows have no order, so raise batch_rows where the last one must win",
                 apart,
             )
+        if (suppressed := withhold(self.sync, run_day, batches, folder)) is not None:
+            self.log.info("%s rows are about people not to contact", suppressed)
         rows = sum(batch.rows for batch in batches)
         seconds = time.monotonic() - started
         self.log.info("Read %s rows into %s batches in %.1f s", rows, len(batches), seconds)

@@ -18,6 +18,7 @@ from airflow.sdk import ObjectStoragePath
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.operators.base import hash_key, run_folder
 from reverse_etl.operators.batch import Delivered, Log, deliver_batch
+from reverse_etl.operators.consent import withhold
 from reverse_etl.operators.ledger import open_ledger, recording
 from reverse_etl.operators.source import source_rows
 from reverse_etl.run_day import RunDay
@@ -181,13 +182,13 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
         left = set(keys) - found
         if not left:
             continue
-        with source_rows(sync, RunDay(day, window)) as stream:
+        run_day, place = RunDay(day, window), folder / f"{day}-{window}d"
+        with source_rows(sync, run_day) as stream:
             chosen = ChosenRows(stream, sync.key, left, hash_key())
             watch = KeyWatch(stream.columns, sync.key)
-            refs = write_batches(
-                chosen, folder / f"{day}-{window}d", batch_rows=batch_rows, max_batches=MOST_BATCHES, watch=watch
-            )
-        watch.check(refs, folder / f"{day}-{window}d", hash_key())
+            refs = write_batches(chosen, place, batch_rows=batch_rows, max_batches=MOST_BATCHES, watch=watch)
+        watch.check(refs, place, hash_key())
+        withhold(sync, run_day, refs, place)
         found |= chosen.found
         written.append((day, window, refs))
     return ReRead(_numbered(reversed(written)), len(asked - found), len(forgotten - asked))

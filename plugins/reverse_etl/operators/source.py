@@ -1,8 +1,8 @@
-"""The running query of a sync for one day."""
+"""Running queries on the source, and that of a sync for one day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,19 @@ def source_rows(sync: Sync, run_day: RunDay) -> Iterator[QueryStream]:
     """
     from reverse_etl.staging.columns import arrow_schema
     from reverse_etl.staging.kinds import column_kinds
+
+    with running_query(sync.source_conn_id, sync.sql(), run_day.sql_parameters()) as stream:
+        sync.check_columns(column_kinds(arrow_schema(stream.columns)))
+        yield stream
+
+
+@contextmanager
+def running_query(conn_id: str, sql: str, parameters: Mapping[str, object]) -> Iterator[QueryStream]:
+    """Run a query on an Airflow connection; raises SourceError."""
     from reverse_etl.staging.mysql_errors import source_errors
     from reverse_etl.staging.source import stream_query
 
     with source_errors("connecting to the database"):
-        connection = MySqlHook(sync.source_conn_id).get_conn()
-    with stream_query(connection, sync.sql(), run_day.sql_parameters()) as stream:
-        sync.check_columns(column_kinds(arrow_schema(stream.columns)))
+        connection = MySqlHook(conn_id).get_conn()
+    with stream_query(connection, sql, parameters) as stream:
         yield stream

@@ -20,7 +20,7 @@ BATCH_BYTES = 64 * 1024**2
 """Bytes of rows in memory at which a batch ends although it has fewer rows than asked for."""
 ROW_GROUP_BYTES = 8 * 1024**2
 """Bytes of rows that are read at once; normal batches are one group."""
-_LEFTOVERS = (SCHEMA_FILE, "batch-*.parquet")
+_LEFTOVERS = (SCHEMA_FILE, "batch-*.parquet", "no_consent-*.parquet")
 
 
 @dataclass(frozen=True)
