@@ -2,6 +2,7 @@
 
     ReverseEtlError
     |-- ConfigurationError           a sync, a connection or a parameter is wrong; nothing was sent
+    |   `-- CheckFailed                  the check before the first row found errors
     |-- SourceError                  the source query or its result cannot be used
     |   |-- SourceUnavailable        the database went away; another try may work          (retryable)
     |   `-- KeyRefused               a key is NULL or names several rows; nothing was sent
@@ -39,6 +40,10 @@ class ReverseEtlError(Exception):
 
 class ConfigurationError(ReverseEtlError, ValueError):
     """A sync, a connection or a parameter is wrong; the message names the field and what is allowed."""
+
+
+class CheckFailed(ConfigurationError):
+    """The check before the first row found what would make the run useless."""
 
 
 class SourceError(ReverseEtlError):

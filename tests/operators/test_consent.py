@@ -66,7 +66,7 @@ def outcomes(finished: Finished) -> list[tuple[str, str]]:
     [
         ("SELECT email, page FROM views", "do_not_contact.sql gives 2 columns, expected email, user_id or both"),
         ("SELECT id AS user_id FROM views", "do_not_contact.sql gives user_id, but the destination has no column"),
-        ("SELECT event_time AS email FROM views", "column email of the people not to contact holds datetime"),
+        ("SELECT event_time AS email FROM views", "column email holds datetime, but a query of people needs"),
         ("SELECT email FROM nowhere", "nowhere"),
     ],
 )

@@ -70,7 +70,7 @@ def test_one_of_several_reasons_is_enough() -> None:
 
 
 def test_people_of_a_type_that_never_equals_an_identifier_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="column email of the people not to contact holds binary"):
+    with pytest.raises(ConfigurationError, match="column email holds binary, but a query of people needs"):
         read_people(ListStream([of_type("email", FIELD_TYPE.BLOB)], []))
 
 

@@ -27,7 +27,7 @@ def parsed(arguments: Sequence[str]) -> Command:
 
 def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
     # Imported only now: Airflow takes two seconds, and --help needs none of it.
-    from reverse_etl.cli import forget, purge, quarantine
+    from reverse_etl.cli import check, forget, purge, quarantine
 
     commands: dict[str, Callable[[argparse.Namespace, Screen], int]] = {
         "list": quarantine.list_counts,
@@ -36,17 +36,29 @@ def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
         "discard": quarantine.discard,
         "purge": purge.purge,
         "forget": forget.forget,
+        "check": check.check,
     }
     return commands[options.command](options, screen)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="reverse-etl", description="Look after the ledger: rows that were refused, and forgetting.")
-    groups = parser.add_subparsers(required=True, metavar="{quarantine,purge,forget}")
+    parser = _Parser(prog="reverse-etl", description="Look after syncs: checks, rows that were refused, forgetting.")
+    groups = parser.add_subparsers(required=True, metavar="{check,quarantine,purge,forget}")
+    _add_check(groups.add_parser("check", help="what would make a run of a sync useless, before a row is read"))
     _add_quarantine(groups.add_parser("quarantine", help="rows that were refused: look at them, send them again"))
     _add_purge(groups.add_parser("purge", help="forget what is old, or everything about a person"))
     _add_forget(groups.add_parser("forget", help="have people forgotten, deleted or suppressed at every platform"))
     return parser
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="check")
+    parser.add_argument("sync", metavar="SYNC")
+    parser.add_argument("--date", metavar="DAY", help="the UTC day of the query's parameters (default: yesterday)")
+    parser.add_argument("--window-days", type=_count, default=7, metavar="DAYS", help="their window (default: 7)")
+    parser.add_argument("--offline", action="store_true", help="do not ask the platform")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    _add_dags_folder(parser)
 
 
 def _add_quarantine(parser: argparse.ArgumentParser) -> None:

@@ -168,7 +168,7 @@ class BatchRun:
         self._engine.abandon(self._rows)
 
     async def _deliver(self) -> None:
-        async with _hook(self._sync).destination(self._sync, self._record.paces) as destination:
+        async with hook_of(self._sync).destination(self._sync, self._record.paces) as destination:
             await self._engine.deliver(self._rows, destination)
 
 
@@ -201,7 +201,7 @@ def _reason(stopped: BaseException | None) -> str:
     return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
 
 
-def _hook(sync: Sync) -> Any:
+def hook_of(sync: Sync) -> Any:
     """Return the hook of the sync's destination, imported only here: a DAG file needs no client to be parsed."""
     module, _, name = sync.destination.hook_class.rpartition(".")
     return getattr(importlib.import_module(module), name)(sync.destination.conn_id)

@@ -31,7 +31,7 @@ class ExtractOperator(SyncOperator):
 
         started = time.monotonic()
         params = RunParams.of(context)
-        run_day = _run_day(context["dag_run"], params)
+        run_day = run_day_of(context["dag_run"], params)
         self.log.info("Day %s, window %s to %s (UTC)", run_day.day, run_day.window_start, run_day.window_end)
         folder = staging_folder(self.sync, context)
         with source_rows(self.sync, run_day) as stream:
@@ -71,7 +71,8 @@ class ExtractOperator(SyncOperator):
         return [batch.as_dict() for batch in batches]
 
 
-def _run_day(dag_run: Any, params: RunParams) -> RunDay:
+def run_day_of(dag_run: Any, params: RunParams) -> RunDay:
+    """Return the day a run handles; raise ConfigurationError for a date in a backfill, which has one for each run."""
     if params.date and dag_run.run_type == "backfill":
         raise ConfigurationError("a backfill has a date for each of its runs; leave the param date empty")
     day = resolve_day(

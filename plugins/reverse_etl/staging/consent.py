@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reverse_etl.errors import ConfigurationError, StagingError
-from reverse_etl.kinds import IDENTIFIER_KINDS
+from reverse_etl.errors import StagingError
+from reverse_etl.kinds import IDENTIFIER_KINDS, check_kind
 from reverse_etl.redaction import KeyHasher, key_of
 from reverse_etl.staging.batches import BatchRef, read_record_batches
 from reverse_etl.staging.columns import arrow_schema
@@ -34,17 +34,18 @@ def read_people(stream: RowStream) -> dict[str, frozenset[str]]:
     be an identifier: it would never equal one.
     """
     kinds = column_kinds(arrow_schema(stream.columns))
-    for name, kind in kinds.items():
-        if kind not in IDENTIFIER_KINDS:
-            raise ConfigurationError(
-                f"column {name} of the people not to contact holds {kind}, expected {' or '.join(IDENTIFIER_KINDS)}; "
-                "cast it in the query"
-            )
+    check_people(kinds)
     found: dict[str, set[str]] = {name: set() for name in kinds}
     for chunk in stream:
         for (name, known), values in zip(found.items(), zip(*chunk, strict=True), strict=True):
             known.update(map(FORMS[name], (str(value) for value in values if value not in (None, ""))))
     return {name: frozenset(known) for name, known in found.items()}
+
+
+def check_people(kinds: Mapping[str, str]) -> None:
+    """Raise ConfigurationError for a column of people whose type cannot be an identifier."""
+    for name, kind in kinds.items():
+        check_kind("a query of people", name, kind, IDENTIFIER_KINDS)
 
 
 class Gate:
