@@ -38,6 +38,9 @@ SYNC = Sync(
     name="iterable_page_views",
     query=Path(__file__).parents[1] / "include/sql/page_views/latest_view_per_user.sql",
     key=("page_view_id",),
+    # Rows are page views, most of them new, and a week of them is little: sending all also mends what somebody changed
+    # by hand at the platform.
+    send="all",
     destination=IterableDestination(
         email="email",
         user=UserUpdate(

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from reverse_etl.consent import Consent
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.mapping import as_tuple
+
+SEND = ("all", "changed")
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -45,7 +47,9 @@ class Sync:
     `name` is part of file names and of derived event ids: renaming a sync sends its events under new ids.
     `query` is the path of a `.sql` file with `%(window_start)s` and `%(window_end)s` as bound parameters.
     `key` are the columns that identify a row; `failure_share` is the share of read rows (0 to 1) that may end
-    invalid, rejected or failed before the report fails the run. `consent` says whom not to contact.
+    invalid, rejected or failed before the report fails the run. `send` is `all`, or `changed` to leave out calls that
+    equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
+    `consent` says whom not to contact.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Sync:
     destination: DestinationConfig
     source_conn_id: str = "mysql_default"
     failure_share: float = 0.05
+    send: Literal["all", "changed"] = "all"
     consent: Consent | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +74,8 @@ class Sync:
         object.__setattr__(self, "key", self._checked_key())
         if not isinstance(self.failure_share, int | float) or not 0 <= self.failure_share <= 1:
             raise ConfigurationError(f"Sync.failure_share of {self.name} is {self.failure_share!r}, expected 0 to 1")
+        if self.send not in SEND:
+            raise ConfigurationError(f"Sync.send of {self.name} is {self.send!r}, expected {' or '.join(SEND)}")
         if not isinstance(self.source_conn_id, str) or not self.source_conn_id:
             raise ConfigurationError(f"Sync.source_conn_id of {self.name} is empty, expected a connection id")
         if not hasattr(self.destination, "hook_class") or isinstance(self.destination, type):

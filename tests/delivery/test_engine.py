@@ -349,3 +349,20 @@ async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rend
     assert run.counts == {"planned" if dry_run else "delivered": 2, "suppressed": 2}
     assert run.by_id(3).code == "no_consent"
     assert rendered == [0, 2]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01])
+async def test_a_row_held_back_holds_back_the_rows_that_share_its_other_identifier(pause: float) -> None:
+    """Row 1 is of the same person as row 0 and as row 2, which have no identifier in common."""
+
+    class TwoNames(Platform):
+        def render(self, row: Mapping[str, object]) -> RenderedRow:
+            return super().render(row)._replace(identifiers=tuple(str(row["person"]).split()))
+
+    platform = TwoNames(lambda call, row_id: CallFailed("no", status=500) if row_id == 0 else None, pause=pause)
+    people = {0: "email:a", 300: "email:a userId:u", 301: "userId:u", 302: "userId:other"}
+    filler = {number: f"userId:{number}" for number in range(1, 300)}
+    source = [{"id": number, "person": person} for number, person in sorted({**people, **filler}.items())]
+    run = await Run(platform).deliver(source)
+    assert [run.by_id(row_id).code for row_id in (300, 301)] == ["earlier_row_failed"] * 2
+    assert run.by_id(302).code == "delivered"

@@ -29,7 +29,9 @@ def delivered(number: int) -> RowResult:
 
 
 def write(folder: Path, results: Iterable[RowResult], *, read: int, failure_share: float = 0.05) -> Report:
-    facts = RunFacts("views", "2026-01-13", "a", "b", "run-1", dry_run=False, read=read, seconds={"extract": 0.5})
+    facts = RunFacts(
+        "views", "2026-01-13", "a", "b", "run-1", dry_run=False, send="all", read=read, seconds={"extract": 0.5}
+    )
     report = Report(facts, failure_share)
     parquet = UPath(folder / "results.parquet")
     report.write_parquet(results, parquet)

@@ -60,6 +60,19 @@ def test_a_delivery_takes_out_its_call_and_the_refusal_of_the_row(ledger: Ledger
     assert held(ledger, "other") == {(key("anna"), UPDATE)}
 
 
+def test_a_person_who_is_suppressed_leaves(ledger: Ledger) -> None:
+    ledger.begin(ref()).mark(0, [rejected("anna"), rejected("anna", TRACK), invalid("anna"), rejected("bert")])
+    suppressed = Marked(key("anna"), UPDATE, Outcome.SUPPRESSED, "ForgottenUserError", 400, 1)
+    ledger.begin(ref(run_id="next")).mark(0, [suppressed])
+    assert held(ledger) == {(key("anna"), TRACK), (key("bert"), UPDATE)}
+
+
+def test_a_row_they_refuse_is_no_longer_one_that_we_refused(ledger: Ledger) -> None:
+    ledger.begin(ref()).mark(0, [invalid("anna"), invalid("bert")])
+    ledger.begin(ref(run_id="next")).mark(0, [rejected("anna"), failed("bert")])
+    assert held(ledger) == {(key("anna"), UPDATE), (key("bert"), WHOLE_ROW)}
+
+
 def test_one_mark_may_deliver_one_call_and_have_the_next_refused(ledger: Ledger) -> None:
     ledger.begin(ref()).mark(0, [rejected("anna"), invalid("anna")])
     ledger.begin(ref(run_id="next")).mark(0, [delivered("anna"), rejected("anna", TRACK)])

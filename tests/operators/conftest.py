@@ -145,13 +145,13 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
         consent: Any = None,
         deliver: Any = None,
         retries: int = 1,
+        sync_sends: Literal["all", "changed"] = "all",
         **params: object,
     ) -> Finished:
         path = tmp_path / "views.sql"
         path.write_text(query)
-        sync = Sync(
-            name="views", query=path, key=(key,), destination=destination or default_destination(), consent=consent
-        )
+        sends_to = destination or default_destination()
+        sync = Sync("views", path, (key,), sends_to, send=sync_sends, consent=consent)
         dag = build_dag(sync, deliver, retries=retries)
         register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")

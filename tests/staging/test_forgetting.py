@@ -133,7 +133,9 @@ def result(number: int, outcome: Outcome = Outcome.REJECTED) -> RowResult:
 
 @pytest.mark.parametrize("theirs", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2], [7]])
 def test_results_lose_the_records_of_the_person_only(theirs: list[int], folder: StagingPath) -> None:
-    facts = RunFacts("views", "2026-01-13", "a", "b", "run-1", dry_run=False, read=3, seconds={"extract": 0.5})
+    facts = RunFacts(
+        "views", "2026-01-13", "a", "b", "run-1", dry_run=False, send="all", read=3, seconds={"extract": 0.5}
+    )
     report = Report(facts, 0.05)
     parquet, json = folder / "results.parquet", folder / "results.json"
     report.write_parquet(map(result, range(3)), parquet)

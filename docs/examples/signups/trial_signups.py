@@ -39,6 +39,7 @@ SYNC = Sync(
             fields=(Field("trial_plan"), Field("ends_on")),
         ),
     ),
+    send="all",
 )
 
 with DAG(

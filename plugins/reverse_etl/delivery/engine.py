@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
-from reverse_etl.delivery.destination import Call, Destination, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Destination, Verdict
 from reverse_etl.delivery.journal import WHOLE_ROW, Journal, Mark, NoJournal
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
-from reverse_etl.errors import AccountRefused, DestinationError, InvalidRow
+from reverse_etl.delivery.reading import Reader, ReadRow, Row
+from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.redaction import KeyHasher, key_of
 
 PACKS_AHEAD = 2
@@ -19,8 +20,6 @@ PACKS_AHEAD = 2
 
 ROWS_AT_ONCE = 500
 """Rows read before the event loop gets its turn: many invalid ones in a row must not hold up answers."""
-
-Row = Mapping[str, object]
 
 
 class DeliveryEngine:
@@ -30,6 +29,8 @@ class DeliveryEngine:
     hashed key is in `withheld` are about people not to contact: they end `suppressed`, and nothing of them is rendered.
     `dry_run` renders and checks every row and sends nothing; so does `stopped`, the error a delivery elsewhere in the
     run ended with, but then rows that the journal does not know as delivered are `failed`. An engine is used once.
+    `is_answered` tells at the end whether every call that was sent has its result in the journal: after an error from
+    outside some may have arrived that nobody knows of.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class DeliveryEngine:
         self._breaker = Breaker(stopped)
         self._refused: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
-        self._rows_read = 0
+        self._reader: Reader | None = None
         self._read_ahead = 1
         self._all_read = False
-        self._begun = False
         self._over = False
+        self.is_answered = True
         self._sending: set[asyncio.Task[None]] = set()
         self._in_flight: Counter[str] = Counter()
         self._changed = asyncio.Event()
@@ -71,12 +72,20 @@ class DeliveryEngine:
         a row; rows not sent by then have the outcome `failed` with the code `not_sent`. Raise at once what the journal
         raises: then some rows may have no result, and `abandon` gives them one.
         """
-        self._begun = True
         self._destination = destination
         self._packers = Packers(destination.pack_limit)
+        reader = self._reader = Reader(
+            source,
+            destination.render,
+            key=self._key,
+            hash_key=self._hash_key,
+            journal=self._journal,
+            withheld=self._withheld,
+        )
+        self.is_answered = False
         try:
             while True:
-                self._read(source)
+                await self._read(reader)
                 await self._mark_refused()
                 self._launch()
                 if self._wants_rows:
@@ -90,6 +99,7 @@ class DeliveryEngine:
         finally:
             for task in self._sending:
                 task.cancel()
+        self.is_answered = True
         if self._breaker.stopped is not None:
             raise self._breaker.stopped.with_traceback(None)
 
@@ -98,14 +108,14 @@ class DeliveryEngine:
 
         `rows` is the iterator that was being delivered. What is under way may or may not have arrived.
         """
-        for row in list(self._under_way.values()):
-            self._finish(RowResult(row.key, Outcome.FAILED, "interrupted", tuple(row.results)))
+        for interrupted in list(self._under_way.values()):
+            self._finish(RowResult(interrupted.key, Outcome.FAILED, "interrupted", tuple(interrupted.results)))
         self._over = True
-        for left in rows:
-            if self._begun:
-                self._admit(left)
-            else:
-                self._finish(RowResult(self._hash_key(key_of(left, self._key)), Outcome.FAILED, "not_sent"))
+        if self._reader is not None:
+            for left in self._reader.rest():
+                self._admit(self._reader, left)
+        for row in rows:
+            self._finish(RowResult(self._hash_key(key_of(row, self._key)), Outcome.FAILED, "not_sent"))
 
     async def _settle(self) -> None:
         """Forget the requests that are done; a bug in one of them ends the delivery."""
@@ -116,50 +126,40 @@ class DeliveryEngine:
 
     # --- Rows in ----------------------------------------------------------------------------------------------
 
-    def _read(self, source: Iterator[Row]) -> None:
+    async def _read(self, reader: Reader) -> None:
         for _ in range(ROWS_AT_ONCE):
             if not self._wants_rows:
                 return
-            row = next(source, None)
-            if row is None:
+            if not reader.ahead and not await reader.fill():
                 self._all_read = True
-            else:
-                self._admit(row)
+                return
+            self._admit(reader, reader.ahead.popleft())
 
     @property
     def _wants_rows(self) -> bool:
         has_room = len(self._under_way) < self._read_ahead or self._breaker.stopped is not None
         return has_room and not self._all_read
 
-    def _admit(self, row: Row) -> None:
-        key = key_of(row, self._key)
-        hashed = self._hash_key(key)
-        place = self._rows_read
-        self._rows_read += 1
-        try:
-            if None in key:
-                raise InvalidRow("key_missing", "a key column is NULL")
-            if hashed in self._withheld:
-                self._refuse(hashed, place, CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent"))
-                return
-            rendered = self._destination.render(row)
-        except InvalidRow as problem:
-            self._refuse(hashed, place, CallResult(WHOLE_ROW, Outcome.INVALID, problem.code))
+    def _admit(self, reader: Reader, row: ReadRow) -> None:
+        key, place, rendered, code, outcome = row
+        if rendered is None:
+            self._refuse(key, place, CallResult(WHOLE_ROW, outcome, code))
             return
         if self._dry_run:
-            self._finish(RowResult(hashed, Outcome.PLANNED, "dry_run"))
+            self._finish(RowResult(key, Outcome.PLANNED, "dry_run"))
             return
-        results = self._settled(hashed, rendered)
-        if len(results) == len(rendered.calls) or (results and results[-1].outcome is not Outcome.DELIVERED):
-            self._finish(RowResult.of_calls(hashed, results))
+        admitted = RowInFlight(key, place, rendered, reader.known(key, rendered))
+        admitted.pass_known()
+        if admitted.is_done:
+            self._finish(_without_sending(admitted))
             return
         if self._breaker.stopped or self._over:
-            self._finish(RowResult(hashed, Outcome.FAILED, "not_sent", tuple(results)))
+            self._finish(RowResult(key, Outcome.FAILED, "not_sent", tuple(admitted.results)))
             return
         if not self._held_back.isdisjoint(rendered.identifiers):
-            self._finish(_held_back(hashed, results))
+            self._held_back.update(rendered.identifiers)
+            self._finish(_held_back(key, admitted.results))
             return
-        admitted = RowInFlight(hashed, place, rendered, results)
         self._under_way[id(admitted)] = admitted
         if self._people.enter(admitted):
             self._queue(admitted)
@@ -174,18 +174,6 @@ class DeliveryEngine:
         if self._refused:
             marks, self._refused = self._refused, []
             await self._journal.mark(marks)
-
-    def _settled(self, key: str, rendered: RenderedRow) -> list[CallResult]:
-        """Return the results of the row's first calls that an earlier try has settled."""
-        results: list[CallResult] = []
-        for call in rendered.calls if self._journal.has_settled else ():
-            result = self._journal.settled(key, call.kind, self._hash_key.fingerprint(call.body))
-            if result is None:
-                break
-            results.append(result)
-            if result.outcome is not Outcome.DELIVERED:
-                break
-        return results
 
     def _queue(self, row: RowInFlight) -> None:
         packer = self._packers.add(row)
@@ -219,8 +207,8 @@ class DeliveryEngine:
         allowed = self._destination.requests_in_flight if self._breaker.has_answered else 1
         return len(self._sending) < allowed
 
-    async def _send(self, lane: str, pack: Sequence[RowInFlight]) -> None:
-        calls = [row.next_call for row in pack]
+    async def _send(self, lane: str, pack: Sequence[tuple[RowInFlight, Call]]) -> None:
+        calls = [call for _, call in pack]
         self._in_flight[lane] += 1
         try:
             try:
@@ -230,25 +218,27 @@ class DeliveryEngine:
             results = _results_of(calls, verdicts)
             await self._journal.mark(list(self._marks(pack, verdicts, results)))
             self._breaker.note(lane, verdicts)
-            for row, result in zip(pack, results, strict=True):
+            for (row, _), result in zip(pack, results, strict=True):
                 self._advance(row, result)
         finally:
             self._in_flight[lane] -= 1
             self._changed.set()
 
     def _marks(
-        self, pack: Sequence[RowInFlight], verdicts: Sequence[Verdict], results: Sequence[CallResult]
+        self, pack: Sequence[tuple[RowInFlight, Call]], verdicts: Sequence[Verdict], results: Sequence[CallResult]
     ) -> Iterator[Mark]:
-        for row, verdict, result in zip(pack, verdicts, results, strict=True):
+        fingerprint = self._hash_key.fingerprint
+        for (row, call), verdict, result in zip(pack, verdicts, results, strict=True):
             if not isinstance(verdict, AccountRefused):  # no row is to blame for that
-                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body), row.place)
+                yield Mark(row.key, result, fingerprint(call.body), row.place)
 
     def _advance(self, row: RowInFlight, result: CallResult) -> None:
         row.results.append(result)
-        if result.outcome is Outcome.DELIVERED and not row.is_done:
-            self._queue(row)
-        else:
+        row.pass_known()
+        if row.is_done:
             self._leave(row, RowResult.of_calls(row.key, row.results))
+        else:
+            self._queue(row)
 
     # --- Results ----------------------------------------------------------------------------------------------
 
@@ -275,6 +265,12 @@ class DeliveryEngine:
     def _finish(self, result: RowResult) -> None:
         self.totals.add(result)
         self._on_result(result)
+
+
+def _without_sending(row: RowInFlight) -> RowResult:
+    """Return the result of a row all of whose calls were known; where none had to be sent, it lists none."""
+    result = RowResult.of_calls(row.key, row.results)
+    return result._replace(calls=()) if result.outcome is Outcome.UNCHANGED else result
 
 
 def _held_back(key: str, results: Sequence[CallResult]) -> RowResult:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from reverse_etl.delivery.outcomes import CallResult
+from reverse_etl.delivery.outcomes import CallResult, Outcome
 
 WHOLE_ROW = ""
 """The call of a row that was refused before it became calls."""
+
+
+def unchanged(call: str) -> CallResult:
+    """Return the result of a call that equals the one last delivered."""
+    return CallResult(call, Outcome.UNCHANGED, "unchanged")
 
 
 class Mark(NamedTuple):
@@ -31,8 +36,18 @@ class Journal(Protocol):
     def has_settled(self) -> bool:
         """Whether any call needs no further try; asking about each one costs time."""
 
+    @property
+    def compares(self) -> bool:
+        """Whether a call that equals the one last delivered is not sent; `look_up` comes before `settled` then."""
+
+    async def look_up(self, keys: Sequence[str]) -> None:
+        """Look up what was last delivered for rows by their hashed keys; what was looked up before is forgotten."""
+
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
-        """Return the result of a call that needs no further try in this attempt of the run, None for any other."""
+        """Return the result of a call that needs no further try in this attempt of the run, None for any other.
+
+        It is `unchanged` for a call that equals the one last delivered.
+        """
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Record results; they are safe when this returns."""
@@ -42,6 +57,10 @@ class NoJournal:
     """Remembers nothing: for dry runs and for measuring."""
 
     has_settled = False
+    compares = False
+
+    async def look_up(self, keys: Sequence[str]) -> None:
+        """Look nothing up."""
 
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         """Return None: no call is known."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from reverse_etl.errors import (
     CallRejected,
@@ -16,7 +17,11 @@ from reverse_etl.errors import (
 
 
 class Outcome(StrEnum):
-    """What became of a call; a row has the outcome of its first call that was not delivered."""
+    """What became of a call.
+
+    A row has the outcome of its first call that did not arrive. Where all did, it is `delivered` if one was sent now,
+    and `unchanged` if none had to be.
+    """
 
     DELIVERED = "delivered"
     UNCHANGED = "unchanged"
@@ -27,6 +32,9 @@ class Outcome(StrEnum):
     PLANNED = "planned"
     """Only in a dry run: the row passed the checks and would have been sent."""
 
+
+ARRIVED = (Outcome.DELIVERED, Outcome.UNCHANGED)
+"""The platform holds the call: after these the row's next call may follow."""
 
 FAILURES = (Outcome.INVALID, Outcome.REJECTED, Outcome.FAILED)
 
@@ -52,8 +60,7 @@ class CallResult:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(NamedTuple):
     """The outcome of one row: its hashed key and the results of its calls, in the order they were made.
 
     `code` and `outcome` are those of the row; calls after the first one not delivered were never made and are absent.
@@ -68,13 +75,24 @@ class RowResult:
     def of_calls(cls, key: str, calls: Iterable[CallResult]) -> RowResult:
         """Return the result of a row that was sent; at least one call is expected."""
         made = tuple(calls)
-        decisive = next((call for call in made if call.outcome is not Outcome.DELIVERED), made[-1])
+        decisive = _decisive(made)
         return cls(key, decisive.outcome, decisive.code, made)
 
     @property
     def is_partial(self) -> bool:
         """Whether some of the row's calls were delivered and a later one was not."""
-        return self.outcome is not Outcome.DELIVERED and any(call.outcome is Outcome.DELIVERED for call in self.calls)
+        return self.outcome not in ARRIVED and any(call.outcome is Outcome.DELIVERED for call in self.calls)
+
+
+def _decisive(calls: Sequence[CallResult]) -> CallResult:
+    """Return the call that gives a row its outcome."""
+    last = calls[-1]
+    for call in calls:
+        if call.outcome not in ARRIVED:
+            return call
+        if call.outcome is Outcome.DELIVERED:
+            last = call
+    return last
 
 
 def result_of(call: str, verdict: Receipt | DestinationError) -> CallResult:
@@ -106,9 +124,11 @@ class Totals:
     def add(self, result: RowResult) -> None:
         """Count one row."""
         self.outcomes[result.outcome] += 1
+        if result.outcome is Outcome.DELIVERED:
+            return
         self.partial += result.is_partial
         self.without_delivery += result.outcome in FAILURES and not result.is_partial
-        if result.outcome not in (Outcome.DELIVERED, Outcome.PLANNED):
+        if result.outcome not in (Outcome.UNCHANGED, Outcome.PLANNED):
             self.reasons[(result.outcome, result.code)] += 1
 
     @property

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow
-from reverse_etl.delivery.outcomes import CallResult
+from reverse_etl.delivery.outcomes import ARRIVED, CallResult
 
 
 @dataclass(slots=True, eq=False)
 class RowInFlight:
     """A rendered row with the results of the calls made so far, and the rows that wait for it.
 
-    `place` is that of the row in its batch, from 0.
+    `place` is that of the row in its batch, from 0; `known` are the results its calls have already, None for those that
+    must be sent.
     """
 
     key: str
     place: int
     rendered: RenderedRow
+    known: Sequence[CallResult | None] = ()
     results: list[CallResult] = field(default_factory=list)
     waits_for: int = 0
     followers: list[RowInFlight] = field(default_factory=list)
+
+    def pass_known(self) -> None:
+        """Take over the results known already, up to the next call that must be sent or one that did not arrive."""
+        for result in self.known[len(self.results) :] if self.known else ():
+            if result is None or not self.may_go_on:
+                return
+            self.results.append(result)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether all calls so far arrived."""
+        return not self.results or self.results[-1].outcome in ARRIVED
 
     @property
     def next_call(self) -> Call:
@@ -31,8 +45,8 @@ class RowInFlight:
 
     @property
     def is_done(self) -> bool:
-        """Whether every call was made."""
-        return len(self.results) == len(self.rendered.calls)
+        """Whether nothing is left to be sent: every call was made, or one did not arrive."""
+        return len(self.results) == len(self.rendered.calls) or not self.may_go_on
 
 
 class Packer:
@@ -41,13 +55,13 @@ class Packer:
     def __init__(self, lane: str, limit: PackLimit) -> None:
         self.lane = lane
         self.limit = limit
-        self._rows: deque[RowInFlight] = deque()
+        self._rows: deque[tuple[RowInFlight, Call]] = deque()
         self._bytes = 0
 
-    def add(self, row: RowInFlight) -> None:
-        """Take a row whose next call goes this lane."""
-        self._rows.append(row)
-        self._bytes += len(row.next_call.body)
+    def add(self, row: RowInFlight, call: Call) -> None:
+        """Take a row whose next call, `call`, goes this lane."""
+        self._rows.append((row, call))
+        self._bytes += len(call.body)
 
     @property
     def is_full(self) -> bool:
@@ -59,17 +73,17 @@ class Packer:
 
     def drain(self) -> list[RowInFlight]:
         """Return all rows; none is left."""
-        rows = list(self._rows)
+        rows = [row for row, _ in self._rows]
         self._rows.clear()
         self._bytes = 0
         return rows
 
-    def take(self) -> list[RowInFlight]:
+    def take(self) -> list[tuple[RowInFlight, Call]]:
         """Return the next pack, in the order the rows came; a row too large for any pack goes alone."""
-        pack: list[RowInFlight] = []
+        pack: list[tuple[RowInFlight, Call]] = []
         size = 0
         while self._rows and len(pack) < self.limit.calls:
-            more = len(self._rows[0].next_call.body)
+            more = len(self._rows[0][1].body)
             if pack and size + more > self.limit.body_bytes:
                 break
             pack.append(self._rows.popleft())
@@ -88,13 +102,13 @@ class Packers:
 
     def add(self, row: RowInFlight) -> Packer:
         """Put a row where its next call belongs and return that packer."""
-        kind = row.next_call.kind
-        packer = self._by_kind.get(kind)
+        call = row.next_call
+        packer = self._by_kind.get(call.kind)
         if packer is None:
-            limit = self._limit_of(kind)
-            lane = limit.lane or kind
-            packer = self._by_kind[kind] = self._by_lane.setdefault(lane, Packer(lane, limit))
-        packer.add(row)
+            limit = self._limit_of(call.kind)
+            lane = limit.lane or call.kind
+            packer = self._by_kind[call.kind] = self._by_lane.setdefault(lane, Packer(lane, limit))
+        packer.add(row, call)
         return packer
 
     def __iter__(self) -> Iterator[Packer]:

@@ -10,12 +10,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reverse_etl.delivery.outcomes import Outcome, RowResult, Totals, add_up
+from reverse_etl.delivery.outcomes import ARRIVED, Outcome, RowResult, Totals, add_up
 from reverse_etl.delivery.results import read_results, writing_results
 from reverse_etl.staging.files import StagingPath, write_atomically
 
 MOST_DELIVERED_ROWS = 1_000
-"""Delivered rows in the JSON; the Parquet beside it has all."""
+"""Delivered and unchanged rows in the JSON; the Parquet beside it has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class BatchDelivery:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the report says of the run beside its rows; times in seconds."""
+    """What the report says of the run beside its rows; times in seconds, `send` being `all` or `changed`."""
 
     sync: str
     day: str
@@ -49,6 +49,7 @@ class RunFacts:
     window_end: str
     run_id: str
     dry_run: bool
+    send: str
     read: int
     seconds: dict[str, float]
     resumed_calls: int = 0
@@ -128,10 +129,11 @@ class Report:
 
 
 def _worth_a_record(results: Iterable[RowResult]) -> Iterator[RowResult]:
-    delivered = 0
+    fine = 0
     for result in results:
-        delivered += result.outcome is Outcome.DELIVERED
-        if result.outcome is not Outcome.DELIVERED or delivered <= MOST_DELIVERED_ROWS:
+        is_fine = result.outcome in ARRIVED
+        fine += is_fine
+        if not is_fine or fine <= MOST_DELIVERED_ROWS:
             yield result
 
 

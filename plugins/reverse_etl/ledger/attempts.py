@@ -6,15 +6,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, tuple_, update
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
-from reverse_etl.ledger.marking import DELIVERED, Mark, Writers, cleaned, settled
+from reverse_etl.ledger.marking import DELIVERED, Alike, Mark, Writers, cleaned, grouped
 from reverse_etl.ledger.records import Clock, Marked, RunRef, fingerprint_of
-from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, RUNS
+from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, RUNS
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS
 from reverse_etl.ledger.upserts import insert_new
@@ -81,22 +82,62 @@ class Attempt:
 
         A delivery once recorded stays recorded, whatever is marked later in the same attempt; its fingerprint is
         forgotten when a call with another one was not confirmed after it. `invalid` and `rejected` calls go into
-        quarantine; a delivery takes the call, and a refusal of the whole row, out of it. Row states follow by `settle`.
+        quarantine; a delivery or suppression takes the call, and with a refusal of theirs our own of the whole row, out
+        of it. Row states follow by `settle`.
         Raises LedgerUnavailable when it cannot be recorded: then nothing more may be sent.
         """
-        if not results:
-            return
-        kept = settled(cleaned(results))
-        words = {word for result in kept for word in (result.call, result.code)}
+        if results:
+            self._mark(batch, grouped(results))
+
+    def mark_alike(self, batch: int, groups: Sequence[Alike]) -> None:
+        """Record calls as `mark` does, already grouped by result; no call of a row may be in them twice."""
+        if groups:
+            self._mark(batch, cleaned(groups))
+
+    def _mark(self, batch: int, groups: Sequence[Alike]) -> None:
         mark = Mark(
             attempt_id=self.id,
             sync=self.ref.sync,
             batch=batch,
             at=int(self._clock() * MICROSECONDS),
-            results=kept,
-            labels=self._labels.numbers(words),
+            groups=groups,
+            labels=self._labels.numbers({word for group in groups for word in (group.result.call, group.result.code)}),
         )
         self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
+
+    def open(self, batch: int) -> None:
+        """Note that calls of a batch are about to be sent, until `close`; safe to repeat.
+
+        A batch that stays open ended without telling what it sent: its worker was killed, or the ledger was away.
+        """
+        opened = {"sync": self._labels.number(self.ref.sync), "attempt_id": self.id, "batch": batch}
+        row = {**opened, "opened": int(self._clock() * MICROSECONDS)}
+        self._database.write("open a batch", lambda connection: insert_new(connection, OPEN_BATCHES, [row]))
+
+    def close(self, batch: int) -> None:
+        """Settle a batch of which nothing is under way any more, and note that."""
+        self.settle(batch)
+        statement = delete(OPEN_BATCHES).where(
+            OPEN_BATCHES.c.sync == self._labels.number(self.ref.sync),
+            OPEN_BATCHES.c.attempt_id == self.id,
+            OPEN_BATCHES.c.batch == batch,
+        )
+        self._database.write("close a batch", lambda connection: connection.execute(statement).rowcount)
+
+    def comparison(self) -> Comparison:
+        """Return what is known to be at the platform, for this attempt to leave alone.
+
+        A person's Clear means to send again: what was delivered since the run first began counts as not known then.
+        """
+        ref = self.ref
+        earlier = select(func.min(RUNS.c.id)).where(
+            RUNS.c.dag_id == ref.dag_id,
+            RUNS.c.run_id == ref.run_id,
+            RUNS.c.sync == ref.sync,
+            RUNS.c.attempt < ref.attempt,
+        )
+        [(first,)] = self._read(earlier)
+        return Comparison(self._database, self._labels, ref.sync, attempt=self.id, first=first)
 
     def settle(self, batch: int) -> None:
         """Bring the row states up to date with what is recorded of a batch; safe to repeat, and late.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
-from reverse_etl.delivery.journal import Mark
+from reverse_etl.delivery.journal import Mark, unchanged
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.ledger.attempts import Attempt
+from reverse_etl.ledger.marking import Alike
 from reverse_etl.ledger.records import Marked
 
 FINAL = (Outcome.DELIVERED, Outcome.SUPPRESSED)
@@ -21,9 +23,16 @@ class BatchJournal:
     the limit of a delivery call by call.
     """
 
-    def __init__(self, attempt: Attempt, batch: int) -> None:
+    def __init__(self, attempt: Attempt, batch: int, *, compares: bool = False, sends: bool = True) -> None:
+        """Open the batch where it `sends`; otherwise only ask about it. `compares` finds calls that are unchanged."""
         self._attempt = attempt
         self._batch = batch
+        self._sends = sends
+        if sends:
+            attempt.open(batch)
+        self._comparison = attempt.comparison() if compares else None
+        self._fingerprints: Mapping[tuple[str, str], str | None] = {}
+        self._unchanged: dict[str, CallResult] = {}
         self._settled = {
             (marked.key, marked.call, marked.fingerprint): _result(marked)
             for marked in attempt.outcomes(batch)
@@ -36,14 +45,28 @@ class BatchJournal:
 
     @property
     def has_settled(self) -> bool:
-        """Whether an earlier try had any final result."""
-        return bool(self._settled)
+        """Whether an earlier try had any final result, or calls are compared."""
+        return bool(self._settled) or self.compares
+
+    @property
+    def compares(self) -> bool:
+        """Whether calls are compared with those last delivered."""
+        return self._comparison is not None
+
+    async def look_up(self, keys: Sequence[str]) -> None:
+        """Look up the fingerprints last delivered for these keys; raises LedgerUnavailable."""
+        if self._comparison is not None:
+            self._fingerprints = await asyncio.to_thread(self._comparison.fingerprints, keys)
 
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
-        """Return the result an earlier try had of the very same call, if that was final."""
+        """Return the result an earlier try had of the very same call, if that was final, or that it is unchanged."""
         result = self._settled.get((key, call, fingerprint))
-        self.resumed += result is not None
-        return result
+        if result is not None:
+            self.resumed += 1
+            return result
+        if self._fingerprints.get((key, call)) != fingerprint.hex():
+            return None
+        return self._unchanged.get(call) or self._unchanged.setdefault(call, unchanged(call))
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Record results; raises LedgerUnavailable or ConfigurationError when they cannot be."""
@@ -60,11 +83,33 @@ class BatchJournal:
 
     def close(self) -> int:
         """Bring the states of the rows up to date; return how many calls an earlier attempt had delivered already."""
-        self._attempt.settle(self._batch)
+        if self._sends:
+            self._attempt.close(self._batch)
+        else:
+            self._attempt.settle(self._batch)
         return self._attempt.resent(self._batch)
 
     def _write(self, held: Sequence[Mark]) -> None:
-        self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
+        groups = _alike(held)
+        if groups is None:
+            self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
+        else:
+            self._attempt.mark_alike(self._batch, groups)
+
+
+def _alike(held: Sequence[Mark]) -> list[Alike] | None:
+    """Return marks by result, the calls of a request mostly share one; None where a call of a row is in them twice."""
+    groups: dict[int, Alike] = {}
+    for key, result, fingerprint, place in held:
+        group = groups.get(id(result))
+        if group is None:
+            group = groups[id(result)] = Alike(result, [])
+        group.rows.append((place, key, fingerprint.hex() if fingerprint is not None else None))
+    places: defaultdict[str, set[int]] = defaultdict(set)
+    for result, rows in groups.values():
+        rows.sort()
+        places[result.call].update(place for place, _, _ in rows)
+    return list(groups.values()) if sum(map(len, places.values())) == len(held) else None
 
 
 def _marked(key: str, result: CallResult, fingerprint: bytes | None, place: int) -> Marked:

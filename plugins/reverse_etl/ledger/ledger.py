@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from reverse_etl.ledger.attempts import Attempt, attempt_number
 from reverse_etl.ledger.budgets import Budgets
@@ -19,7 +19,7 @@ from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, 
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import purge_keys, purge_old
-from reverse_etl.ledger.schema import OUTCOME_NUMBERS, ROW_STATES
+from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
 
@@ -111,6 +111,12 @@ class Ledger:
             for key, call, fingerprint, delivered_at, outcome in rows:
                 found[key, names[call]] = RowState(fingerprint_of(fingerprint), moment(delivered_at), words[outcome])
         return found
+
+    def open_batches(self, sync: str) -> int:
+        """Return how many batches are being sent, or ended without telling what they had sent."""
+        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.number(sync))
+        [(count,)] = self._database.fetch("be asked about open batches", number)
+        return int(count)
 
     def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:
         """Remove runs begun longer ago with their outcomes, and calls last quarantined longer ago.

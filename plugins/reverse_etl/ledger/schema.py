@@ -41,7 +41,7 @@ from reverse_etl.ledger.records import (
 VERSION_TABLE = "ledger_version"
 """Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
 
-HEAD = "0002"
+HEAD = "0003"
 """The version of the schema this code works with."""
 
 OUTCOME_NUMBERS = {
@@ -124,7 +124,18 @@ ROW_STATES = Table(
     Column("delivered_at", BigInteger),
     Column("tried_at", BigInteger, nullable=False),
     Column("outcome", SmallInteger, nullable=False),
+    Column("attempt_id", Integer, nullable=False, server_default="0"),
+    Column("epoch", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
+)
+
+OPEN_BATCHES = Table(
+    "open_batches",
+    METADATA,
+    Column("sync", Integer, primary_key=True, autoincrement=False),
+    Column("attempt_id", Integer, primary_key=True, autoincrement=False),
+    Column("batch", Integer, primary_key=True, autoincrement=False),
+    Column("opened", BigInteger, nullable=False),
 )
 
 QUARANTINE = Table(

@@ -2,6 +2,11 @@
 
 Marks touch only neighbouring rows; row states change all over a large table. So that is done once per batch, in the
 order of the table's key, and nobody who waits for a lock meanwhile waits long.
+
+Which of two deliveries came last is not read from clocks, which may differ or jump. Attempts are numbered in the order
+they begin, and a state has the number of the newest one there was when it was written, its `epoch`: an attempt with a
+greater number began after that, so all it sent came later. Where two attempts were under way at once and did not
+deliver the same, nobody knows what the platform holds, and the fingerprint is forgotten.
 """
 
 from __future__ import annotations
@@ -15,13 +20,16 @@ from sqlalchemy import Connection, Dialect, func, select, text
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.marking import DELIVERED
-from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, ROW_STATES
+from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, ROW_STATES, RUNS
 from reverse_etl.ledger.upserts import or_update
 
 TRIED = tuple(
     OUTCOME_NUMBERS[outcome] for outcome in (Outcome.DELIVERED, Outcome.REJECTED, Outcome.SUPPRESSED, Outcome.FAILED)
 )
 """Outcomes after which the platform may hold something else, or was asked to."""
+
+NOBODY = 0
+"""In place of the attempt that wrote a state, where it was not one alone."""
 
 CALLS_PER_TRANSACTION = 10_000
 
@@ -32,17 +40,20 @@ class Settling:
     """The prepared statement of one database. Settling is safe to repeat, and in any order of attempts."""
 
     def __init__(self, dialect: Dialect) -> None:
-        delivered_later = "(excluded.delivered_at >= row_states.delivered_at OR row_states.delivered_at IS NULL)"
-        tried_later = "excluded.tried_at >= row_states.tried_at"
-        latest = "CASE WHEN {later} THEN excluded.{name} ELSE row_states.{name} END"
+        later = "(row_states.attempt_id = :attempt OR row_states.epoch < :attempt)"
+        is_delivered, was_delivered = f"excluded.outcome = {DELIVERED}", f"row_states.outcome = {DELIVERED}"
+        same = f"{is_delivered} AND {was_delivered} AND row_states.fingerprint = excluded.fingerprint"
+        delivered_later = f"{later} OR row_states.delivered_at IS NULL OR excluded.tried_at > row_states.delivered_at"
+        tried_later = f"{later} OR excluded.tried_at > row_states.tried_at"
         updates = {
-            name: latest.format(later=later, name=name)
-            for name, later in (
-                ("fingerprint", delivered_later),
-                ("delivered_at", delivered_later),
-                ("outcome", tried_later),
-                ("tried_at", tried_later),
-            )
+            "fingerprint": f"CASE WHEN {later} AND {is_delivered} THEN excluded.fingerprint "
+            f"WHEN {later} OR {same} THEN row_states.fingerprint END",
+            "delivered_at": f"CASE WHEN {is_delivered} AND ({delivered_later}) "
+            "THEN excluded.delivered_at ELSE row_states.delivered_at END",
+            "outcome": f"CASE WHEN {tried_later} THEN excluded.outcome ELSE row_states.outcome END",
+            "tried_at": f"CASE WHEN {tried_later} THEN excluded.tried_at ELSE row_states.tried_at END",
+            "attempt_id": f"CASE WHEN {later} THEN :attempt ELSE {NOBODY} END",
+            "epoch": "CASE WHEN row_states.epoch > :epoch THEN row_states.epoch ELSE :epoch END",
         }
         if_delivered = f"CASE WHEN outcome = {DELIVERED} THEN {{}} END"
         values = [
@@ -56,8 +67,9 @@ class Settling:
         # A key that is in the batch twice: PostgreSQL refuses to update a row twice, the others let the later one win.
         once, later_last = ("DISTINCT ON (row_key, call_kind) ", " DESC") if dialect.name == "postgresql" else ("", "")
         self._statement = text(
-            "INSERT INTO row_states (sync, row_key, call_kind, fingerprint, delivered_at, tried_at, outcome) "  # noqa: S608 - names and numbers of ours
-            f"SELECT {once}:sync, {', '.join(values)} FROM outcomes "
+            "INSERT INTO row_states "  # noqa: S608 - names and numbers of ours
+            "(sync, row_key, call_kind, fingerprint, delivered_at, tried_at, outcome, attempt_id, epoch) "
+            f"SELECT {once}:sync, {', '.join(values)}, :attempt, :epoch FROM outcomes "
             "WHERE attempt_id = :attempt AND batch = :batch AND row_key >= :first AND row_key < :beyond "
             f"AND outcome IN ({', '.join(map(str, TRIED))}) "
             f"ORDER BY row_key, call_kind, at{later_last}, place{later_last} {or_update(dialect, ROW_STATES, updates)}"
@@ -69,8 +81,10 @@ class Settling:
             OUTCOMES.c.attempt_id == attempt, OUTCOMES.c.batch == batch, OUTCOMES.c.outcome.in_(TRIED)
         )
         [(calls,)] = database.fetch("be asked about a batch", count)
+        [(epoch,)] = database.fetch("be asked about runs", select(func.max(RUNS.c.id)))
         for first, beyond in _ranges(-(-calls // CALLS_PER_TRANSACTION)):
-            values = {"sync": sync, "attempt": attempt, "batch": batch, "first": first, "beyond": beyond}
+            of_batch = {"sync": sync, "attempt": attempt, "batch": batch, "epoch": epoch}
+            values = {**of_batch, "first": first, "beyond": beyond}
 
             def write(connection: Connection, values: dict[str, object] = values) -> None:
                 connection.execute(self._statement, values)

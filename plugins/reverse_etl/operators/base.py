@@ -35,6 +35,8 @@ DELIVERY = "delivery"
 RESULT = "result"
 """XCom key of the report task, pushed whether it succeeds or fails."""
 
+AS_THE_SYNC_SAYS = "as the sync says"
+
 LONGEST_WAIT = timedelta(days=1)
 
 
@@ -97,6 +99,7 @@ class RunParams:
     window_days: int
     row_limit: int | None
     dry_run: bool
+    send: str
     batch_rows: int
 
     @classmethod
@@ -110,6 +113,10 @@ class RunParams:
             )
         refuse_unknown_params(context)
         return cls(**{name: params[name] for name in cls.__slots__})
+
+    def sends(self, sync: Sync) -> str:
+        """Return what the run sends: `all` calls or those that `changed`."""
+        return sync.send if self.send == AS_THE_SYNC_SAYS else self.send
 
 
 def refuse_unknown_params(context: Mapping[str, Any]) -> None:

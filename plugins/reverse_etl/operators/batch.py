@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import ObjectStoragePath
@@ -100,7 +100,7 @@ def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterato
     delivery.run()
     delivery.finish()
     for result in results:
-        yield replace(result, code="no_result") if result.code == "not_sent" else result
+        yield result._replace(code="no_result") if result.code == "not_sent" else result
 
 
 def try_failed_again(ti: Any, totals: Totals) -> None:
@@ -153,12 +153,20 @@ class BatchRun:
 
     def run(self) -> BaseException | None:
         """Deliver; return what stopped it. A timeout of the task or a kill by Airflow comes as an exception too."""
+        stopped = self._send()
+        if stopped is None or self._engine.is_answered:
+            try:
+                self._record.close()
+            except BaseException as problem:
+                return stopped or problem
+        return stopped
+
+    def _send(self) -> BaseException | None:
         from reverse_etl.delivery.interpreter import tuned
 
         try:
             with tuned():
                 asyncio.run(self._deliver())
-            self._record.close()
         except BaseException as stopped:
             return stopped
         return None

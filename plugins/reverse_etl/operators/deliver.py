@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reverse_etl.sync import Sync
 
 LABEL = "batch_label"
+CHANGED = "changed"
 
 
 class DeliverOperator(SyncOperator):
@@ -24,7 +25,7 @@ class DeliverOperator(SyncOperator):
 
     `batch` is a reference as the extract task returns it. Pushes counts and the path of the row results under the key
     `delivery`, also when the batch had to stop. A retry of the task sends only what the tries before it did not settle.
-    Reads the params `dry_run` and `window_days`.
+    Reads the params `dry_run`, `send` and `window_days`.
     """
 
     template_fields = ("batch",)
@@ -49,12 +50,13 @@ class DeliverOperator(SyncOperator):
 
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
-        dry_run = RunParams.of(context).dry_run
+        params = RunParams.of(context)
+        dry_run = params.dry_run
         delivered = deliver_batch(
             self.sync,
             batch,
             staging_folder(self.sync, context),
-            self._recording(context, batch.index, dry_run=dry_run),
+            self._recording(context, batch.index, params),
             attempt=context["dag_run"].clear_number,
             dry_run=dry_run,
             log=self.log,
@@ -65,7 +67,8 @@ class DeliverOperator(SyncOperator):
             raise delivered.stopped
         try_failed_again(context["ti"], delivered.totals)
 
-    def _recording(self, context: Any, batch: int, *, dry_run: bool) -> AbstractContextManager[Recording]:
-        if dry_run:
+    def _recording(self, context: Any, batch: int, params: RunParams) -> AbstractContextManager[Recording]:
+        if params.dry_run:
             return no_recording()
-        return recording(run_ref(self.sync, context, self.extract_task_id), batch)
+        ref = run_ref(self.sync, context, self.extract_task_id)
+        return recording(ref, batch, compares=params.sends(self.sync) == CHANGED)

@@ -92,13 +92,16 @@ class Recording:
 
 
 @contextmanager
-def recording(ref: RunRef, batch: int) -> Iterator[Recording]:
-    """Open the ledger for one batch of an attempt."""
+def recording(ref: RunRef, batch: int, *, compares: bool = False, sends: bool = True) -> Iterator[Recording]:
+    """Open the ledger for one batch of an attempt, to send it or only to ask what became of it.
+
+    `compares` leaves alone what equals the calls last delivered.
+    """
     from reverse_etl.ledger.journal import BatchJournal
     from reverse_etl.ledger.pacing import shared_paces
 
     with open_ledger() as ledger:
-        journal = BatchJournal(ledger.begin(ref), batch)
+        journal = BatchJournal(ledger.begin(ref), batch, compares=compares, sends=sends)
         yield Recording(journal, shared_paces(ledger.budgets), journal)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from reverse_etl.operators.base import AS_THE_SYNC_SAYS
 from reverse_etl.run_day import LONGEST_WINDOW_DAYS
+from reverse_etl.sync import SEND
 
 
 def sync_params(*, window_days: int = 7, batch_rows: int = 50_000) -> dict[str, Param]:
@@ -37,6 +39,13 @@ def sync_params(*, window_days: int = 7, batch_rows: int = 50_000) -> dict[str, 
             type="boolean",
             title="Dry run",
             description="Read, check and render every row, but send nothing.",
+        ),
+        "send": Param(
+            AS_THE_SYNC_SAYS,
+            type="string",
+            enum=[AS_THE_SYNC_SAYS, *SEND],
+            title="Send",
+            description="All rows, or only those that changed since they were last delivered.",
         ),
         "batch_rows": Param(
             batch_rows,

@@ -250,7 +250,7 @@ class ReplayReportOperator(ReplayOperator):
             totals.outcomes.update({Outcome(name): rows for name, rows in delivery.outcomes.items()})
             return totals
         ref = run.ref(sync.name, date.fromisoformat(batch.day), batch.window_days)
-        with recording(ref, batch.index) as record:
+        with recording(ref, batch.index, sends=False) as record:
             for result in results_of_silent(sync, batch.batch, record):
                 totals.add(result)
         return totals

@@ -102,6 +102,7 @@ class ReportOperator(SyncOperator):
                 window_end=facts["window_end"],
                 run_id=context["run_id"],
                 dry_run=params.dry_run,
+                send=params.sends(self.sync),
                 read=facts["read"],
                 seconds={"extract": round(facts["seconds"], 3), "deliver": round(delivered_in, 3)},
                 resumed_calls=sum(delivery.resumed_calls for delivery in deliveries if delivery),
@@ -157,9 +158,11 @@ class ReportOperator(SyncOperator):
             yield from results_of_silent(self.sync, batch, record)
 
     def _recording(self, context: Any, batch: int) -> AbstractContextManager[Recording]:
-        if RunParams.of(context).dry_run:
+        params = RunParams.of(context)
+        if params.dry_run:
             return no_recording()
-        return recording(run_ref(self.sync, context, self.extract_task_id), batch)
+        ref = run_ref(self.sync, context, self.extract_task_id)
+        return recording(ref, batch, compares=params.sends(self.sync) == "changed", sends=False)
 
     def _finish(self, context: Any, read: int, totals: Totals) -> None:
         """Record the end of the attempt in the ledger."""

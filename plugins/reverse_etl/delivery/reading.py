@@ -1,0 +1,129 @@
+"""The rows of a batch on their way in: rendered, checked, and compared with what is known of their calls."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from reverse_etl.delivery.destination import Call, RenderedRow
+from reverse_etl.delivery.journal import WHOLE_ROW, Journal
+from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.errors import InvalidRow
+from reverse_etl.redaction import KeyHasher, key_of
+
+ROWS_AT_ONCE = 1_000
+"""One question to the ledger for so many rows; their rendered calls are held meanwhile."""
+
+NO_CONSENT = CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent")
+
+Row = Mapping[str, object]
+
+
+class ReadRow(NamedTuple):
+    """A row with its hashed key and its place in the batch, from 0.
+
+    `rendered` is None where the row must not be sent: it ends with `outcome`, for the reason `code`.
+    """
+
+    key: str
+    place: int
+    rendered: RenderedRow | None
+    code: str = ""
+    outcome: Outcome = Outcome.INVALID
+
+
+class Reader:
+    """Gives out the rows of `source`, having looked up what the journal compares with.
+
+    Rows whose hashed key is in `withheld` are not rendered.
+    """
+
+    def __init__(
+        self,
+        source: Iterator[Row],
+        render: Callable[[Row], RenderedRow],
+        *,
+        key: tuple[str, ...],
+        hash_key: KeyHasher,
+        journal: Journal,
+        withheld: Collection[str] = frozenset(),
+    ) -> None:
+        self._source = source
+        self._render = render
+        self._key = key
+        self._hash_key = hash_key
+        self._journal = journal
+        self._withheld = withheld
+        self._read = 0
+        self.ahead: deque[ReadRow] = deque()
+        self._versions = _Versions()
+
+    async def fill(self) -> bool:
+        """Put the next rows into `ahead`, from where they are taken; return False at the end.
+
+        Raise what the journal raises.
+        """
+        self.ahead.extend(map(self._rendered, islice(self._source, ROWS_AT_ONCE)))
+        if self._journal.compares:
+            await self._journal.look_up(list({row.key for row in self.ahead if row.rendered is not None}))
+        return bool(self.ahead)
+
+    def rest(self) -> Iterator[ReadRow]:
+        """Yield the rows that are left, without looking anything up."""
+        while self.ahead:
+            yield self.ahead.popleft()
+        yield from map(self._rendered, self._source)
+
+    def known(self, key: str, rendered: RenderedRow) -> Sequence[CallResult | None]:
+        """Return the result of each call of a row that need not be sent, None for the others; ask once, in order."""
+        if not self._journal.has_settled:
+            return ()
+        marks = [self._hash_key.fingerprint(call.body) for call in rendered.calls]
+        known = [self._journal.settled(key, call.kind, mark) for call, mark in zip(rendered.calls, marks, strict=True)]
+        if self._journal.compares:
+            for place, (call, mark) in enumerate(zip(rendered.calls, marks, strict=True)):
+                is_last = self._versions.is_last(rendered.identifiers, call, mark)
+                result = known[place]
+                if result is not None and result.outcome is Outcome.UNCHANGED and not is_last:
+                    known[place] = None
+        return known
+
+    def _rendered(self, row: Row) -> ReadRow:
+        key = key_of(row, self._key)
+        hashed = self._hash_key(key)
+        place = self._read
+        self._read += 1
+        try:
+            if None in key:
+                raise InvalidRow("key_missing", "a key column is NULL")
+            if hashed in self._withheld:
+                return ReadRow(hashed, place, None, NO_CONSENT.code, NO_CONSENT.outcome)
+            return ReadRow(hashed, place, self._render(row))
+        except InvalidRow as problem:
+            return ReadRow(hashed, place, None, problem.code)
+
+
+class _Versions:
+    """Which version of a call came last for a person, of all rows of the batch so far.
+
+    A person may have several rows, the last of which is to win. A row that is unchanged by itself must go out once
+    more after another version in an earlier row; only an event is independent of others. Hashes stand for identifiers
+    and versions, to take little memory: two that are equal by chance cost one needless call, or need two persons of
+    one batch whose hashes agree in 64 bits.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] = {}
+
+    def is_last(self, identifiers: Sequence[str], call: Call, fingerprint: bytes) -> bool:
+        """Note a version; return whether no other one came last for the person."""
+        if call.name:
+            return True
+        version, is_last = hash(fingerprint), True
+        for identifier in identifiers:
+            person = hash((identifier, call.kind))
+            is_last = is_last and self._last.get(person, version) == version
+            self._last[person] = version
+        return is_last
