@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Protocol
 
 from reverse_etl.consent import Consent
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.incremental import Incremental
 from reverse_etl.mapping import as_tuple
 
 SEND = ("all", "changed")
@@ -49,7 +50,9 @@ class Sync:
     `key` are the columns that identify a row; `failure_share` is the share of read rows (0 to 1) that may end
     invalid, rejected or failed before the report fails the run. `send` is `all`, or `changed` to leave out calls that
     equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
-    `consent` says whom not to contact.
+    `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
+    `%(after_key)s` and `%(before_time)s` instead. `consent` says whom not
+    to contact.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Sync:
     source_conn_id: str = "mysql_default"
     failure_share: float = 0.05
     send: Literal["all", "changed"] = "all"
+    incremental: Incremental | None = None
     consent: Consent | None = None
 
     def __post_init__(self) -> None:
@@ -83,7 +87,10 @@ class Sync:
                 f"Sync.destination of {self.name} is a {type(self.destination).__name__}, "
                 "expected a destination such as IterableDestination(...)"
             )
-
+        if self.incremental is not None and not isinstance(self.incremental, Incremental):
+            raise ConfigurationError(
+                f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
+            )
         if self.consent is not None and not isinstance(self.consent, Consent):
             raise ConfigurationError(
                 f"Sync.consent of {self.name} is a {type(self.consent).__name__}, expected Consent(...)"
@@ -103,13 +110,16 @@ class Sync:
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""
+        own = self.key if self.incremental is None else (*self.key, *self.incremental.columns())
         consent = self.consent.columns() if self.consent else ()
-        missing = sorted(_missing((*self.key, *self.destination.columns(), *consent), kinds))
+        missing = sorted(_missing((*own, *self.destination.columns(), *consent), kinds))
         if missing:
             raise ConfigurationError(
                 f"{self.query.name} gives no column {', '.join(missing)}, which sync {self.name} needs; "
                 f"it gives {', '.join(kinds)}"
             )
+        if self.incremental is not None:
+            self.incremental.check_kinds(kinds)
         self.destination.check_kinds(kinds)
         if self.consent is not None:
             self.consent.check_kinds(kinds)

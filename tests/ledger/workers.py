@@ -50,7 +50,18 @@ def mark(ledger: Ledger, batch: int, rows: int, marks: int) -> None:
         say(number)
 
 
-WORK = {"open": opened, "lease": lease, "take": take, "mark": mark}
+def watermark(ledger: Ledger, number: int, end: int) -> None:
+    from tests.ledger.test_watermarks import INCREMENTAL, place, reader
+
+    run = reader(f"run {number}")
+    say(ledger.watermarks.begin(run, INCREMENTAL).end is None)
+    for reached in range(1, end + 1, 50):
+        ledger.watermarks.move(run, place(reached))
+    ledger.watermarks.end(run, place(end))
+    say(ledger.watermarks.move(run, place(end)))
+
+
+WORK = {"watermark": watermark, "open": opened, "lease": lease, "take": take, "mark": mark}
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,7 @@ def parsed(arguments: Sequence[str]) -> Command:
 
 def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
     # Imported only now: Airflow takes two seconds, and --help needs none of it.
-    from reverse_etl.cli import check, forget, purge, quarantine
+    from reverse_etl.cli import check, forget, purge, quarantine, watermark
 
     commands: dict[str, Callable[[argparse.Namespace, Screen], int]] = {
         "list": quarantine.list_counts,
@@ -37,17 +37,21 @@ def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
         "purge": purge.purge,
         "forget": forget.forget,
         "check": check.check,
+        "watermark show": watermark.show,
+        "watermark set": watermark.put,
+        "watermark reset": watermark.reset,
     }
     return commands[options.command](options, screen)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="reverse-etl", description="Look after syncs: checks, rows that were refused, forgetting.")
-    groups = parser.add_subparsers(required=True, metavar="{check,quarantine,purge,forget}")
+    groups = parser.add_subparsers(required=True, metavar="{check,quarantine,purge,forget,watermark}")
     _add_check(groups.add_parser("check", help="what would make a run of a sync useless, before a row is read"))
     _add_quarantine(groups.add_parser("quarantine", help="rows that were refused: look at them, send them again"))
     _add_purge(groups.add_parser("purge", help="forget what is old, or everything about a person"))
     _add_forget(groups.add_parser("forget", help="have people forgotten, deleted or suppressed at every platform"))
+    _add_watermark(groups.add_parser("watermark", help="how far an incremental sync has come: show it, set it"))
     return parser
 
 
@@ -118,6 +122,26 @@ def _add_forget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="count the people and send nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     _add_dags_folder(parser)
+
+
+def _add_watermark(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="{show,set,reset}")
+    for name, text in (
+        ("show", "print up to which row everything was delivered"),
+        ("set", "read on from another row"),
+        ("reset", "begin anew, as the first run did"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(command=f"watermark {name}")
+        command.add_argument("sync", metavar="SYNC")
+        if name == "set":
+            command.add_argument("--time", required=True, help="such as 2026-01-13T08:00:00; UTC unless it says more")
+            command.add_argument("--key", type=int, required=True, metavar="NUMBER", help="the row's integer key")
+        if name == "show":
+            command.add_argument("--json", action="store_true", help="as JSON")
+        else:
+            command.add_argument("--yes", action="store_true", help="do not ask")
+        _add_dags_folder(command)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

@@ -32,7 +32,7 @@ def forget(options: Namespace, screen: Screen) -> int:
         return NOT_ALL_DONE
     job = options.job or f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}-{uuid.uuid4().hex[:8]}"
     screen.info(f"job {job}: --job {job} goes on with it")
-    done = forget_people(people, options.action, connections, syncs, job=job, asked_by=options.asked_by or _user())
+    done = forget_people(people, options.action, connections, syncs, job=job, asked_by=options.asked_by or user())
     _show(done, screen)
     return 0 if done.is_done else NOT_ALL_DONE
 
@@ -67,7 +67,8 @@ def _people(options: Namespace) -> list[PersonId]:
     return people_of_query(sql, options.source_conn)
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who runs the command, as the operating system knows them."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -113,11 +113,16 @@ class Report:
             "problems": self.problems(),
         }
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether every row that was read has one outcome."""
+        return add_up(self.facts.read, self.totals.as_dict())
+
     def problems(self) -> list[str]:
         """Return why the run fails; none means it is fine."""
         problems = list(self._problems)
         read, counts = self.facts.read, self.totals.as_dict()
-        if not add_up(read, counts):
+        if not self.adds_up:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
             problems.append(f"the totals do not add up: {read} rows were read, but the outcomes are {listed or 'none'}")
         if self.totals.failures > self._failure_share * read:

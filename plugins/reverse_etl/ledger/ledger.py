@@ -22,6 +22,7 @@ from reverse_etl.ledger.retention import purge_keys, purge_old
 from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
+from reverse_etl.ledger.watermarks import Watermarks
 
 PATIENCE_SECONDS = 30.0
 """How long to wait for a lock. Every transaction of the ledger takes milliseconds, a purge of a batch a second."""
@@ -51,6 +52,7 @@ class Ledger:
         self._settling = Settling(database.dialect)
         self.quarantine = Quarantine(database)
         self.budgets = Budgets(database)
+        self.watermarks = Watermarks(database, clock)
 
     @classmethod
     def open(cls, url: str, *, patience: float = PATIENCE_SECONDS, clock: Clock = time.time) -> Ledger:

@@ -97,7 +97,7 @@ class Mark:
         """Write everything; the caller's transaction makes it all or nothing."""
         self._write_outcomes(connection, writers)
         self._leave_quarantine(connection)
-        writers.quarantine(connection, list(self._quarantined()))
+        writers.quarantine(connection, self._quarantined())
 
     def _write_outcomes(self, connection: Connection, writers: Writers) -> None:
         of_the_batch = (self.attempt_id, self.batch, self.at)
@@ -128,21 +128,24 @@ class Mark:
                 .where(QUARANTINE.c.call_kind.in_([call, WHOLE_ROW]))
             )
 
-    def _quarantined(self) -> Iterator[tuple[object, ...]]:
+    def _quarantined(self) -> list[tuple[object, ...]]:
+        """Return refused calls; rows that share a key are one, for PostgreSQL refuses to write a row twice."""
         seen = (self.at, self.at, 1, self.attempt_id)
+        found: dict[tuple[str, str], tuple[object, ...]] = {}
         for result, rows in self.groups:
             if result.outcome in QUARANTINED:
                 facts = (result.call, result.outcome.value, result.code, result.status, result.request_id)
-                yield from ((self.sync, key, *facts, *seen) for _, key, _ in rows)
+                found |= {(key, result.call): (self.sync, key, *facts, *seen) for _, key, _ in rows}
+        return list(found.values())
 
     def _leaving_by_call(self) -> Iterator[tuple[str, list[str]]]:
         """Yield calls that are settled, and of rows refused by the platform that we refused them before."""
         for result, rows in self.groups:
-            is_settled = result.outcome in SETTLED
-            if is_settled or (result.outcome is Outcome.REJECTED and result.call != WHOLE_ROW):
+            if result.outcome in SETTLED or (result.outcome is Outcome.REJECTED and result.call != WHOLE_ROW):
+                call = result.call if result.outcome in SETTLED else WHOLE_ROW
                 keys = sorted(key for _, key, _ in rows)
                 for start in range(0, len(keys), KEYS_PER_STATEMENT):
-                    yield result.call if is_settled else WHOLE_ROW, keys[start : start + KEYS_PER_STATEMENT]
+                    yield call, keys[start : start + KEYS_PER_STATEMENT]
 
 
 def grouped(results: Sequence[Marked]) -> list[Alike]:

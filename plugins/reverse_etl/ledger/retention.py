@@ -11,7 +11,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, s
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.records import Clock, Purged
-from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS
+from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS, WATERMARK_READS
 from reverse_etl.ledger.times import MICROSECONDS
 
 KEYS_PER_STATEMENT = 500
@@ -35,6 +35,7 @@ def purge_old(database: Database, clock: Clock, older_than: timedelta, states_ol
     newest = database.read("list runs", lambda connection: connection.scalar(select(func.max(RUNS.c.id))))
     # The newest stays: what comes after it must have a greater number, by which row states are ordered.
     runs = 0 if newest is None else _delete(database, RUNS, RUNS.c.started < limit, RUNS.c.id < newest, unnamed)
+    _delete(database, WATERMARK_READS, WATERMARK_READS.c.begun < limit)
     states = 0
     if states_older_than is not None:
         limit = now - states_older_than // timedelta(microseconds=1)

@@ -41,7 +41,7 @@ from reverse_etl.ledger.records import (
 VERSION_TABLE = "ledger_version"
 """Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
 
-HEAD = "0003"
+HEAD = "0004"
 """The version of the schema this code works with."""
 
 OUTCOME_NUMBERS = {
@@ -55,6 +55,9 @@ OUTCOME_NUMBERS = {
 """As stored; the first labels are these words under these numbers. A number is never given another meaning."""
 
 FIRST_FREE_LABEL = 100
+
+LONGEST_INTEGER = 20
+"""Characters of MySQL's integers, which go beyond those of the other databases."""
 
 METADATA = MetaData()
 
@@ -182,4 +185,29 @@ PRIVACY_ACTIONS = Table(
     Column("tries", Integer, nullable=False),
     Index("privacy_actions_person", "person"),
     Index("privacy_actions_at", "at"),
+)
+
+WATERMARKS = Table(
+    "watermarks",
+    METADATA,
+    Column("sync", _text(LONGEST_NAME), primary_key=True),
+    Column("time_column", _text(LONGEST_NAME), nullable=False),
+    Column("key_column", _text(LONGEST_NAME), nullable=False),
+    Column("at_time", BigInteger),
+    Column("at_key", _text(LONGEST_INTEGER)),
+    Column("moved", BigInteger),
+    Column("moved_by", _text(LONGEST_RUN_NAME)),
+)
+
+WATERMARK_READS = Table(
+    "watermark_reads",
+    METADATA,
+    Column("dag_id", _text(LONGEST_RUN_NAME), primary_key=True),
+    Column("run_id", _text(LONGEST_RUN_NAME), primary_key=True),
+    Column("sync", _text(LONGEST_NAME), primary_key=True),
+    Column("begun", BigInteger, nullable=False),
+    Column("from_time", BigInteger),
+    Column("from_key", _text(LONGEST_INTEGER)),
+    Column("to_time", BigInteger),
+    Column("to_key", _text(LONGEST_INTEGER)),
 )

@@ -11,14 +11,15 @@ from reverse_etl.checking import Finding, Level, error, errors_of, ok, warning
 from reverse_etl.errors import CheckFailed, ConfigurationError
 from reverse_etl.operators.base import RunParams, SyncOperator
 from reverse_etl.operators.batch import hook_of
-from reverse_etl.operators.extract import run_day_of
 from reverse_etl.operators.ledger import open_ledger
+from reverse_etl.operators.reading import day_of
+from reverse_etl.operators.source import sql_parameters
+from reverse_etl.run_day import RunDay
 from reverse_etl.sync import file_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reverse_etl.run_day import RunDay
     from reverse_etl.sync import Sync
 
 
@@ -34,7 +35,8 @@ class CheckOperator(SyncOperator):
         params = RunParams.of(context)
         if params.dry_run:
             self.log.info("DRY RUN, the platform is not asked")
-        findings = check_sync(self.sync, run_day_of(context["dag_run"], params), ask=not params.dry_run)
+        run_day = RunDay(day_of(context["dag_run"], params.date), params.window_days)
+        findings = check_sync(self.sync, run_day, ask=not params.dry_run)
         for finding in findings:
             log = self.log.info if finding.level is Level.OK else self.log.warning
             log("%s: %s: %s", finding.level.value, finding.what, finding.said)
@@ -49,24 +51,25 @@ def check_sync(sync: Sync, run_day: RunDay, *, ask: bool) -> list[Finding]:
     Raises SourceError when a query does not run, and the DestinationError of a platform that refuses the connection or
     does not answer.
     """
-    kinds = _kinds(sync.source_conn_id, sync.sql(), run_day)
     try:
+        parameters = sql_parameters(sync, run_day)
+        kinds = _kinds(sync.source_conn_id, sync.sql(), parameters)
         sync.check_columns(kinds)
     except ConfigurationError as problem:
         return [error("query", str(problem))]
-    findings = [ok("query", f"{sync.query.name} gives all columns, of types that fit"), *_consent(sync, run_day)]
+    findings = [ok("query", f"{sync.query.name} gives all columns, of types that fit"), *_consent(sync, parameters)]
     if ask:
         findings += asyncio.run(_ask(sync, kinds))
     return findings
 
 
-def _consent(sync: Sync, run_day: RunDay) -> list[Finding]:
+def _consent(sync: Sync, parameters: Mapping[str, object]) -> list[Finding]:
     consent = sync.consent
     if consent is None or consent.query is None:
         return []
     from reverse_etl.staging.consent import check_people
 
-    people = _kinds(consent.source_conn_id or sync.source_conn_id, file_text(consent.query), run_day)
+    people = _kinds(consent.source_conn_id or sync.source_conn_id, file_text(consent.query), parameters)
     try:
         consent.compared(people, sync.destination)
         check_people(people)
@@ -86,7 +89,7 @@ async def _ask(sync: Sync, kinds: Mapping[str, str]) -> list[Finding]:
         return findings
 
 
-def _kinds(conn_id: str, sql: str, run_day: RunDay) -> dict[str, str]:
+def _kinds(conn_id: str, sql: str, parameters: Mapping[str, object]) -> dict[str, str]:
     """Return the kinds of a query's columns, without reading a row."""
     from reverse_etl.staging.columns import arrow_schema
     from reverse_etl.staging.kinds import column_kinds
@@ -95,4 +98,4 @@ def _kinds(conn_id: str, sql: str, run_day: RunDay) -> dict[str, str]:
 
     with source_errors("connecting to the database"):
         connection = MySqlHook(conn_id).get_conn()
-    return column_kinds(arrow_schema(describe_query(connection, sql, run_day.sql_parameters())))
+    return column_kinds(arrow_schema(describe_query(connection, sql, parameters)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from reverse_etl.operators.base import RUN_FACTS, RunParams, pulled
+from reverse_etl.operators.base import RUN_FACTS, pulled
 from reverse_etl.sync import Sync
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run_ref(sync: Sync, context: Mapping[str, Any], extract_task_id: str) -> Run
         sync.name,
         dag_run.clear_number,
         date.fromisoformat(facts["day"]),
-        RunParams.of(context).window_days,
+        facts["window_days"],
     )
 
 

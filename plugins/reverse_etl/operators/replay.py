@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.incremental import window_of
 from reverse_etl.operators.base import hash_key, run_folder
 from reverse_etl.operators.batch import Delivered, Log, deliver_batch
 from reverse_etl.operators.consent import withhold
 from reverse_etl.operators.ledger import open_ledger, recording
 from reverse_etl.operators.source import source_rows
-from reverse_etl.run_day import RunDay
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import Totals
@@ -178,19 +178,19 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
     asked = {key for _, keys in known for key in keys}
     found: set[str] = set()
     written: list[tuple[date, int, list[BatchRef]]] = []
-    for (day, window), keys in reversed(known):
+    for (day, length), keys in reversed(known):
         left = set(keys) - found
         if not left:
             continue
-        run_day, place = RunDay(day, window), folder / f"{day}-{window}d"
-        with source_rows(sync, run_day) as stream:
+        window, place = window_of(sync.incremental, day, length), folder / f"{day}-{length}d"
+        with source_rows(sync, window) as stream:
             chosen = ChosenRows(stream, sync.key, left, hash_key())
             watch = KeyWatch(stream.columns, sync.key)
             refs = write_batches(chosen, place, batch_rows=batch_rows, max_batches=MOST_BATCHES, watch=watch)
         watch.check(refs, place, hash_key())
-        withhold(sync, run_day, refs, place)
+        withhold(sync, window, refs, place)
         found |= chosen.found
-        written.append((day, window, refs))
+        written.append((day, length, refs))
     return ReRead(_numbered(reversed(written)), len(asked - found), len(forgotten - asked))
 
 

@@ -21,11 +21,15 @@ from reverse_etl.operators.base import (
 )
 from reverse_etl.operators.batch import results_of_silent
 from reverse_etl.operators.ledger import Recording, no_recording, open_ledger, recording, run_ref
+from reverse_etl.operators.watermark import FirstUndelivered, move_watermark
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import RowResult, Totals
     from reverse_etl.delivery.report import BatchDelivery, Report
     from reverse_etl.staging.batches import BatchRef
+
+WATERMARK_MOVED = "The watermark moved to the last row before which every row was delivered or is in quarantine"
+WATERMARK_STAYS = "The watermark stays where it was"
 
 NOT_DONE = ["failed", "upstream_failed"]
 
@@ -116,10 +120,15 @@ class ReportOperator(SyncOperator):
             for suffix in ("json", "parquet")
         )
         own = staging_folder(self.sync, context) / "results.parquet"
-        report.write_parquet(self._results(context, batches, deliveries), own)
+        undelivered = FirstUndelivered()
+        report.write_parquet(self._results(context, batches, deliveries, undelivered), own)
         report.write_json(own, json)
         copy_file(own, parquet)
         self._finish(context, facts["read"], report.totals)
+        moved = None
+        if facts["moves_watermark"] and report.adds_up:
+            moved = move_watermark(self.sync, context, undelivered.place_before(self.sync, batches))
+            self.log.info(WATERMARK_MOVED if moved else WATERMARK_STAYS)
         return {
             "day": facts["day"],
             "dry_run": params.dry_run,
@@ -130,6 +139,7 @@ class ReportOperator(SyncOperator):
             "csv": context["ti"].xcom_pull(task_ids=self.export_task_id),
             "json": str(json),
             "parquet": str(parquet),
+            "watermark_moved": moved,
             "problems": report.problems(),
         }
 
@@ -143,15 +153,22 @@ class ReportOperator(SyncOperator):
                 report.add_problem(f"{count} {task_id} task(s) failed; their logs say why")
 
     def _results(
-        self, context: Any, batches: Sequence[BatchRef], deliveries: Sequence[BatchDelivery | None]
+        self,
+        context: Any,
+        batches: Sequence[BatchRef],
+        deliveries: Sequence[BatchDelivery | None],
+        undelivered: FirstUndelivered,
     ) -> Iterator[RowResult]:
         from reverse_etl.delivery.results import read_results
 
         for batch, delivery in zip(batches, deliveries, strict=True):
             if delivery is None:
-                yield from self._without_result(context, batch)
+                results = self._without_result(context, batch)
             else:
-                yield from read_results(ObjectStoragePath(delivery.results))
+                results = read_results(ObjectStoragePath(delivery.results))
+            for result in results:
+                undelivered.note(batch.index, result)
+                yield result
 
     def _without_result(self, context: Any, batch: BatchRef) -> Iterator[RowResult]:
         with self._recording(context, batch.index) as record:

@@ -36,6 +36,11 @@ class Statement:
         lines = self.text.split("\n")
         return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """The names of the parameters it uses."""
+        return frozenset(mark["name"] for mark in _PLACEHOLDER.finditer(self.text) if mark["name"])
+
 
 def read_statement(sql: str, names: Mapping[str, object]) -> Statement:
     """Read the text of a SQL file; `names` are the parameters its `%(name)s` placeholders may use.
