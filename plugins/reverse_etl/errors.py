@@ -2,7 +2,8 @@
 
     ReverseEtlError
     |-- ConfigurationError           a sync, a connection or a parameter is wrong; nothing was sent
-    |   `-- CheckFailed                  the check before the first row found errors
+    |   |-- CheckFailed                  the check before the first row found errors
+    |   `-- NoLedger                 there is no ledger yet, and what was asked for does not make one
     |-- SourceError                  the source query or its result cannot be used
     |   |-- SourceUnavailable        the database went away; another try may work          (retryable)
     |   `-- KeyRefused               a key is NULL or names several rows; nothing was sent
@@ -44,6 +45,20 @@ class ConfigurationError(ReverseEtlError, ValueError):
 
 class CheckFailed(ConfigurationError):
     """The check before the first row found what would make the run useless."""
+
+
+class NoLedger(ConfigurationError):
+    """There is no ledger yet; `place` is where it was looked for."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"there is no ledger at {place} yet: the first run makes it; if there have been runs, "
+            "they used another one (setting ledger_path, connection reverse_etl_ledger, AIRFLOW_HOME)"
+        )
+        self.place = place
+
+    def __reduce__(self) -> tuple[type[NoLedger], tuple[str]]:
+        return (type(self), (self.place,))
 
 
 class SourceError(ReverseEtlError):

@@ -10,6 +10,7 @@ from reverse_etl.delivery.destination import Call, RenderedRow, Verdict
 from reverse_etl.delivery.engine import PACKS_AHEAD
 from reverse_etl.delivery.outcomes import Outcome, add_up
 from reverse_etl.delivery.reading import ROWS_AT_ONCE
+from reverse_etl.delivery.plan import Plan
 from reverse_etl.errors import (
     AuthenticationRefused,
     CallFailed,
@@ -127,13 +128,6 @@ async def test_a_rows_calls_keep_their_order() -> None:
     run = await Run(Platform(pause=0.001)).deliver(rows(50))
     for number in range(50):
         assert [call for call, row_id in run.platform.sent if row_id == number] == ["update", "event"]
-
-
-async def test_a_dry_run_sends_nothing_and_still_checks() -> None:
-    source = [*rows(3), {"id": 3, "person": "p3", "invalid": True}]
-    run = await Run(Platform(), dry_run=True).deliver(source)
-    assert run.counts == {"planned": 3, "invalid": 1}
-    assert run.platform.sent == []
 
 
 async def test_a_batch_that_cannot_be_read_further_raises_its_own_error() -> None:
@@ -336,8 +330,8 @@ async def test_a_lane_gives_each_kind_the_results_of_its_own_calls() -> None:
     assert {call.call for result in run.results for call in result.calls} == {"update", "event"}
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
-async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rendered(dry_run: bool) -> None:
+@pytest.mark.parametrize("is_planned", [False, True])
+async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rendered(is_planned: bool) -> None:
     rendered = []
 
     class Watched(Platform):
@@ -345,9 +339,10 @@ async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rend
             rendered.append(row["id"])
             return super().render(row)
 
+    plan = Plan(True, HASH, lambda key, call: None) if is_planned else None
     withheld = {HASH((1,)), HASH((3,))}
-    run = await Run(Watched(), withheld=withheld, dry_run=dry_run).deliver([*rows(3), {"id": 3, "invalid": True}])
-    assert run.counts == {"planned" if dry_run else "delivered": 2, "suppressed": 2}
+    run = await Run(Watched(), withheld=withheld, plan=plan).deliver([*rows(3), {"id": 3, "invalid": True}])
+    assert run.counts == {"planned" if is_planned else "delivered": 2, "suppressed": 2}
     assert run.by_id(3).code == "no_consent"
     assert rendered == [0, 2]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
 import pytest
 
 from reverse_etl.delivery.destination import Call, RenderedRow
@@ -23,10 +24,10 @@ class Versioned(Platform):
     def render(self, row: Mapping[str, object]) -> RenderedRow:
         (person, *more), calls = super().render(row)
         update, event = calls
-        bodies = (f"{person} {row.get('name')}", f"{row['id']} {row.get('page')}")
+        bodies = [orjson.dumps(said) for said in ([person, row.get("name")], [row["id"], row.get("page")])]
         return RenderedRow(
             (person, *more),
-            (update._replace(body=bodies[0].encode()), event._replace(body=bodies[1].encode(), name="page_view")),
+            (update._replace(body=bodies[0]), event._replace(body=bodies[1], name="page_view")),
         )
 
 

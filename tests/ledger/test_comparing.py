@@ -34,7 +34,8 @@ def run(ledger: Ledger, name: str, *marked: Marked, attempt: int = 0, batch: int
 def known(ledger: Ledger, name: str = "now", *, attempt: int = 0) -> Mapping[tuple[str, str], str | None]:
     """What a run begun now knows of Anna and Bert."""
     comparison = ledger.begin(ref(run_id=name, attempt=attempt)).comparison()
-    return comparison.fingerprints([key("anna"), key("bert")])
+    states = comparison.states([key("anna"), key("bert")])
+    return {call: state.fingerprint if state.is_proof else None for call, state in states.items()}
 
 
 # --- What a run begun afterwards knows --------------------------------------------------------------------------
@@ -42,7 +43,7 @@ def known(ledger: Ledger, name: str = "now", *, attempt: int = 0) -> Mapping[tup
 
 def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
     assert known(ledger) == {}
-    assert ledger.begin(ref()).comparison().fingerprints([]) == {}
+    assert ledger.begin(ref()).comparison().states([]) == {}
 
 
 @pytest.mark.parametrize("marked", [failed("anna"), refused("anna"), suppressed("anna"), INVALID])
@@ -55,7 +56,7 @@ def test_what_was_delivered_is_known_by_call_and_of_its_own_sync_only(ledger: Le
     run(ledger, "before", delivered("anna"), delivered("anna", TRACK, OTHER), delivered("carl"))
     assert known(ledger) == {ANNA: FINGERPRINT.hex(), (key("anna"), TRACK): OTHER.hex()}
     other = ledger.begin(ref(sync="another_sync"))
-    assert other.comparison().fingerprints([key("anna")]) == {}
+    assert other.comparison().states([key("anna")]) == {}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from reverse_etl.delivery.destination import Call, Destination, Verdict
 from reverse_etl.delivery.journal import WHOLE_ROW, Journal, Mark, NoJournal
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
+from reverse_etl.delivery.plan import Plan
 from reverse_etl.delivery.reading import Reader, ReadRow, Row
 from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.redaction import KeyHasher, key_of
@@ -27,8 +28,9 @@ class DeliveryEngine:
 
     Every call is looked up in the `journal` before it is sent, and its result is there before it counts. Rows whose
     hashed key is in `withheld` are about people not to contact: they end `suppressed`, and nothing of them is rendered.
-    `dry_run` renders and checks every row and sends nothing; so does `stopped`, the error a delivery elsewhere in the
-    run ended with, but then rows that the journal does not know as delivered are `failed`. An engine is used once.
+    With a `plan` every row is rendered and checked, and goes there instead of out. After `stopped`, the error another
+    delivery of the run ended with, nothing is sent either, and rows that the journal does not know as delivered are
+    `failed`. An engine is used once.
     `is_answered` tells at the end whether every call that was sent has its result in the journal: after an error from
     outside some may have arrived that nobody knows of.
     """
@@ -41,7 +43,7 @@ class DeliveryEngine:
         on_result: Callable[[RowResult], None],
         journal: Journal | None = None,
         withheld: Collection[str] = frozenset(),
-        dry_run: bool = False,
+        plan: Plan | None = None,
         stopped: DestinationError | None = None,
     ) -> None:
         self._key = key
@@ -49,7 +51,7 @@ class DeliveryEngine:
         self._on_result = on_result
         self._journal = journal or NoJournal()
         self._withheld = withheld
-        self._dry_run = dry_run
+        self._plan = plan
         self._people = PersonOrder()
         self._held_back: set[str] = set()
         self._breaker = Breaker(stopped)
@@ -141,14 +143,15 @@ class DeliveryEngine:
         return has_room and not self._all_read
 
     def _admit(self, reader: Reader, row: ReadRow) -> None:
-        key, place, rendered, code, outcome = row
+        key, place, rendered, code, values, outcome = row
         if rendered is None:
             self._refuse(key, place, CallResult(WHOLE_ROW, outcome, code))
             return
-        if self._dry_run:
-            self._finish(RowResult(key, Outcome.PLANNED, "dry_run"))
+        known = reader.known(key, rendered)
+        if self._plan is not None:
+            self._finish(self._plan.note(key, values, rendered, known, self._destination))
             return
-        admitted = RowInFlight(key, place, rendered, reader.known(key, rendered))
+        admitted = RowInFlight(key, place, rendered, known)
         admitted.pass_known()
         if admitted.is_done:
             self._finish(_without_sending(admitted))
@@ -166,7 +169,7 @@ class DeliveryEngine:
 
     def _refuse(self, key: str, place: int, result: CallResult) -> None:
         """Finish a row before it has become calls."""
-        if not self._dry_run:
+        if self._plan is None:
             self._refused.append(Mark(key, result, None, place))
         self._finish(RowResult(key, result.outcome, result.code))
 

@@ -24,13 +24,15 @@ Row = Mapping[str, object]
 class ReadRow(NamedTuple):
     """A row with its hashed key and its place in the batch, from 0.
 
-    `rendered` is None where the row must not be sent: it ends with `outcome`, for the reason `code`.
+    `rendered` is None where the row must not be sent: it ends with `outcome`, for the reason `code`. `values` are its
+    columns.
     """
 
     key: str
     place: int
     rendered: RenderedRow | None
-    code: str = ""
+    code: str
+    values: Row
     outcome: Outcome = Outcome.INVALID
 
 
@@ -99,10 +101,10 @@ class Reader:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
             if hashed in self._withheld:
-                return ReadRow(hashed, place, None, NO_CONSENT.code, NO_CONSENT.outcome)
-            return ReadRow(hashed, place, self._render(row))
+                return ReadRow(hashed, place, None, NO_CONSENT.code, row, NO_CONSENT.outcome)
+            return ReadRow(hashed, place, self._render(row), "", row)
         except InvalidRow as problem:
-            return ReadRow(hashed, place, None, problem.code)
+            return ReadRow(hashed, place, None, problem.code, row)
 
 
 class _Versions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import DELIVERED, Alike, Mark, Writers, cleaned, grouped
 from reverse_etl.ledger.records import Clock, Marked, RunRef, fingerprint_of
-from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, RUNS
+from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, RUNS
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS
 from reverse_etl.ledger.upserts import insert_new
@@ -104,6 +105,21 @@ class Attempt:
             labels=self._labels.numbers({word for group in groups for word in (group.result.call, group.result.code)}),
         )
         self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
+
+    def note_mapping(self, mapping: str) -> None:
+        """Remember the mapping, as text, that the attempt renders its rows with."""
+        sync = self._labels.number(self.ref.sync)
+        digest = hashlib.blake2b(mapping.encode(), digest_size=16).hexdigest()
+        place = {"sync": sync, "digest": digest}
+        latest = update(MAPPINGS).where(
+            MAPPINGS.c.sync == sync, MAPPINGS.c.digest == digest, MAPPINGS.c.attempt_id < self.id
+        )
+
+        def write(connection: Connection) -> None:
+            insert_new(connection, MAPPINGS, [{**place, "mapping": mapping, "attempt_id": self.id}])
+            connection.execute(latest.values(attempt_id=self.id))
+
+        self._database.write("remember a mapping", write)
 
     def open(self, batch: int) -> None:
         """Note that calls of a batch are about to be sent, until `close`; safe to repeat.

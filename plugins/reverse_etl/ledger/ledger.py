@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from reverse_etl.ledger.attempts import Attempt, attempt_number
 from reverse_etl.ledger.budgets import Budgets
+from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import Writers
@@ -18,8 +19,8 @@ from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
-from reverse_etl.ledger.retention import purge_keys, purge_old
-from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
+from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old
+from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
 from reverse_etl.ledger.watermarks import Watermarks
@@ -55,15 +56,18 @@ class Ledger:
         self.watermarks = Watermarks(database, clock)
 
     @classmethod
-    def open(cls, url: str, *, patience: float = PATIENCE_SECONDS, clock: Clock = time.time) -> Ledger:
+    def open(
+        cls, url: str, *, create: bool = True, patience: float = PATIENCE_SECONDS, clock: Clock = time.time
+    ) -> Ledger:
         """Connect, creating or upgrading the tables (and for SQLite the folder and the file) where that is needed.
 
         `url` is sqlite:////absolute/path.db, mysql://... (also MariaDB) or postgresql://...; `patience` are the seconds
-        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code.
+        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code, and
+        NoLedger without `create` when there is none yet.
         """
-        database = Database(url, patience=patience)
+        database = Database(url, create=create, patience=patience)
         try:
-            migrate(database, patience=patience)
+            migrate(database, create=create, patience=patience)
         except BaseException:
             database.close()
             raise
@@ -114,9 +118,19 @@ class Ledger:
                 found[key, names[call]] = RowState(fingerprint_of(fingerprint), moment(delivered_at), words[outcome])
         return found
 
+    def comparison(self, sync: str) -> Comparison:
+        """Return what a run begun now would know to be at the platform; nothing is recorded."""
+        return Comparison(self._database, self._labels, sync)
+
+    def mappings(self, sync: str) -> list[str]:
+        """Return the mappings the sync has had, as text, the latest first."""
+        query = select(MAPPINGS.c.mapping).where(MAPPINGS.c.sync == self._labels.find(sync))
+        rows = self._database.fetch("be asked about mappings", query.order_by(MAPPINGS.c.attempt_id.desc()))
+        return [mapping for (mapping,) in rows]
+
     def open_batches(self, sync: str) -> int:
         """Return how many batches are being sent, or ended without telling what they had sent."""
-        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.number(sync))
+        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.find(sync))
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
 
@@ -126,6 +140,10 @@ class Ledger:
         Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
         """
         return purge_old(self._database, self._clock, older_than, states_older_than)
+
+    def count_person(self, keys: Sequence[str]) -> Purged:
+        """Return how much `purge_person` would remove."""
+        return count_keys(self._database, keys)
 
     def purge_person(self, keys: Sequence[str]) -> Purged:
         """Remove everything about the rows of the hashed `keys`.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, hash_key, staging_folder
-from reverse_etl.operators.consent import withhold
+from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, staging_folder
 from reverse_etl.operators.reading import Reading, reading_of
+from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
 
 if TYPE_CHECKING:
     from reverse_etl.staging.ordered import OrderedRows
-    from reverse_etl.staging.source import QueryStream, Row
+    from reverse_etl.staging.source import QueryStream
 
 
 class ExtractOperator(SyncOperator):
@@ -26,9 +25,6 @@ class ExtractOperator(SyncOperator):
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
         """Extract; raises SourceError (KeyRefused too), ConfigurationError, StagingError or LedgerUnavailable."""
-        from reverse_etl.staging.batches import write_batches
-        from reverse_etl.staging.keys import KeyWatch, PersonWatch
-
         started = time.monotonic()
         params = RunParams.of(context)
         reading = reading_of(self.sync, context, params)
@@ -36,20 +32,16 @@ class ExtractOperator(SyncOperator):
         folder = staging_folder(self.sync, context)
         with source_rows(self.sync, reading.window) as stream:
             ordered = self._ordered(stream, reading)
-            keys = KeyWatch(stream.columns, self.sync.key)
-            people = PersonWatch(stream.columns, self.sync.destination.identifiers())
-
-            def watch(rows: Sequence[Row]) -> None:
-                keys(rows)
-                people(rows)
-
-            batches = write_batches(
-                ordered or stream, folder, batch_rows=params.batch_rows, row_limit=params.row_limit, watch=watch
+            staged = stage_rows(
+                self.sync,
+                ordered or stream,
+                reading.window,
+                folder,
+                batch_rows=params.batch_rows,
+                row_limit=params.row_limit,
             )
-        keys.check(batches, folder, hash_key())
-        self._say_apart(people.apart(batches))
-        if (suppressed := withhold(self.sync, reading.window, batches, folder)) is not None:
-            self.log.info("%s rows are about people not to contact", suppressed)
+        self._say(staged)
+        batches = staged.batches
         reading.finish(ordered)
         rows = sum(batch.rows for batch in batches)
         seconds = time.monotonic() - started
@@ -57,13 +49,15 @@ class ExtractOperator(SyncOperator):
         context["ti"].xcom_push(RUN_FACTS, {**reading.facts(ordered), "read": rows, "seconds": seconds})
         return [batch.as_dict() for batch in batches]
 
-    def _say_apart(self, rows: int) -> None:
-        if rows:
+    def _say(self, staged: Staged) -> None:
+        if staged.apart:
             self.log.warning(
                 "%s rows are about people who have a row in an earlier batch; "
                 "across batches a person's rows have no order, so raise batch_rows where the last one must win",
-                rows,
+                staged.apart,
             )
+        if staged.withheld is not None:
+            self.log.info("%s rows are about people not to contact", staged.withheld)
 
     def _ordered(self, stream: QueryStream, reading: Reading) -> OrderedRows | None:
         from reverse_etl.staging.ordered import OrderedRows

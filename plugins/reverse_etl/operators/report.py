@@ -115,6 +115,9 @@ class ReportOperator(SyncOperator):
             self.sync.failure_share,
         )
         self._add_problems(report, context["ti"], deliveries)
+        for delivery in deliveries:
+            if delivery is not None and delivery.plan:
+                report.add_plan(delivery.plan)
         json, parquet = (
             output_file(self.sync, "integration_results", facts["stamp"], suffix, params)
             for suffix in ("json", "parquet")
@@ -141,6 +144,7 @@ class ReportOperator(SyncOperator):
             "parquet": str(parquet),
             "watermark_moved": moved,
             "problems": report.problems(),
+            **({"prediction": report.prediction()} if params.dry_run else {}),
         }
 
     def _add_problems(self, report: Report, ti: Any, deliveries: Sequence[BatchDelivery | None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,8 @@ class Syncs:
 
     def one(self, name: str) -> Sync:
         """Return the sync of that name; raise ConfigurationError when there is none, or more than one."""
-        syncs = self.found.get(name, [])
-        if not syncs:
-            raise ConfigurationError(f"no DAG has a sync named {name!r}; {self._what_there_is()}")
+        self.check(name)
+        syncs = self.found[name]
         if len(syncs) > 1:
             raise ConfigurationError(
                 f"{len(syncs)} different syncs are named {name!r} ({', '.join(str(sync.query) for sync in syncs)}); "
@@ -37,10 +36,13 @@ class Syncs:
             )
         return syncs[0]
 
-    def _what_there_is(self) -> str:
-        known = ", ".join(sorted(self.found)) or "none"
+    def check(self, name: str, *, former: Collection[str] = ()) -> None:
+        """Raise ConfigurationError, with the names there are, for one no DAG has and that is not a `former` one."""
+        if name in self.found or name in former:
+            return
+        known = ", ".join(sorted({*self.found, *former})) or "none"
         unread = f"; {', '.join(self.unread)} could not be imported" if self.unread else ""
-        return f"there are {known}{unread}"
+        raise ConfigurationError(f"no DAG has a sync named {name!r}; there are {known}{unread}")
 
 
 def find_syncs(folder: Path) -> Syncs:
