@@ -10,7 +10,6 @@ from reverse_etl.delivery.destination import Call, RenderedRow, Verdict
 from reverse_etl.delivery.engine import PACKS_AHEAD
 from reverse_etl.delivery.outcomes import Outcome, add_up
 from reverse_etl.delivery.reading import ROWS_AT_ONCE
-from reverse_etl.delivery.plan import Plan
 from reverse_etl.errors import (
     AuthenticationRefused,
     CallFailed,
@@ -330,8 +329,7 @@ async def test_a_lane_gives_each_kind_the_results_of_its_own_calls() -> None:
     assert {call.call for result in run.results for call in result.calls} == {"update", "event"}
 
 
-@pytest.mark.parametrize("is_planned", [False, True])
-async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rendered(is_planned: bool) -> None:
+async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rendered() -> None:
     rendered = []
 
     class Watched(Platform):
@@ -339,10 +337,9 @@ async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rend
             rendered.append(row["id"])
             return super().render(row)
 
-    plan = Plan(True, HASH, lambda key, call: None) if is_planned else None
     withheld = {HASH((1,)), HASH((3,))}
-    run = await Run(Watched(), withheld=withheld, plan=plan).deliver([*rows(3), {"id": 3, "invalid": True}])
-    assert run.counts == {"planned" if is_planned else "delivered": 2, "suppressed": 2}
+    run = await Run(Watched(), withheld=withheld).deliver([*rows(3), {"id": 3, "invalid": True}])
+    assert run.counts == {"delivered": 2, "suppressed": 2}
     assert run.by_id(3).code == "no_consent"
     assert rendered == [0, 2]
 
