@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
+from reverse_etl.consent import Consent
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.incremental import Incremental
 from reverse_etl.mapping import as_tuple
@@ -30,6 +31,9 @@ class DestinationConfig(Protocol):
     def columns(self) -> tuple[str, ...]:
         """Return the source columns the mapping reads."""
 
+    def identifiers(self) -> tuple[str, ...]:
+        """Return those of the columns that identify a person."""
+
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type the mapping cannot use.
 
@@ -47,7 +51,8 @@ class Sync:
     invalid, rejected or failed before the report fails the run. `send` is `all`, or `changed` to leave out calls that
     equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
     `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
-    `%(after_key)s` and `%(before_time)s` instead.
+    `%(after_key)s` and `%(before_time)s` instead. `consent` says whom not
+    to contact.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Sync:
     failure_share: float = 0.05
     send: Literal["all", "changed"] = "all"
     incremental: Incremental | None = None
+    consent: Consent | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -85,6 +91,10 @@ class Sync:
             raise ConfigurationError(
                 f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
             )
+        if self.consent is not None and not isinstance(self.consent, Consent):
+            raise ConfigurationError(
+                f"Sync.consent of {self.name} is a {type(self.consent).__name__}, expected Consent(...)"
+            )
 
     def _checked_key(self) -> tuple[str, ...]:
         key = (self.key,) if isinstance(self.key, str) else as_tuple(f"Sync.key of {self.name}", self.key)
@@ -96,15 +106,13 @@ class Sync:
 
     def sql(self) -> str:
         """Return the text of the query; raise ConfigurationError when it is not UTF-8."""
-        try:
-            return self.query.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise ConfigurationError(f"{self.query} is not UTF-8; save it in that encoding") from None
+        return file_text(self.query)
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""
         own = self.key if self.incremental is None else (*self.key, *self.incremental.columns())
-        missing = sorted(_missing(own, kinds) | _missing(self.destination.columns(), kinds))
+        consent = self.consent.columns() if self.consent else ()
+        missing = sorted(_missing((*own, *self.destination.columns(), *consent), kinds))
         if missing:
             raise ConfigurationError(
                 f"{self.query.name} gives no column {', '.join(missing)}, which sync {self.name} needs; "
@@ -113,9 +121,21 @@ class Sync:
         if self.incremental is not None:
             self.incremental.check_kinds(kinds)
         self.destination.check_kinds(kinds)
+        if self.consent is not None:
+            self.consent.check_kinds(kinds)
 
     def __str__(self) -> str:
         return self.name
+
+
+def file_text(path: Path) -> str:
+    """Return the text of a file; raise ConfigurationError when it is not UTF-8 or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8; save it in that encoding") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); check who may read it") from None
 
 
 def _missing(wanted: Iterable[str], kinds: Mapping[str, str]) -> set[str]:

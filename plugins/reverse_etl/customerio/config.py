@@ -95,16 +95,19 @@ class CustomerIODestination:
 
     def columns(self) -> tuple[str, ...]:
         """Return the source columns the mapping reads."""
-        columns = [column for column in (self.user_id, self.anonymous_id) if column]
-        columns += columns_of(self._fields())
+        columns = [*self.identifiers(), *columns_of(self._fields())]
         columns += [column for _, column in self._times()]
         if self.track is not None:
             columns += self.track.id_columns
         return tuple(dict.fromkeys(columns))
 
+    def identifiers(self) -> tuple[str, ...]:
+        """Return the source columns that identify a person."""
+        return tuple(column for column in (self.user_id, self.anonymous_id) if column)
+
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
-        for column in filter(None, (self.user_id, self.anonymous_id)):
+        for column in self.identifiers():
             check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
         for name, column in self._times():
             check_kind(name, column, kinds[column], ("datetime",))

@@ -98,10 +98,21 @@ class Transport(Generic[AnswerT]):
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
         """Post and return the answer, whatever its status; raise the DestinationError of a request without one."""
+        return await self._exchange("POST", path, body, headers, timeout_seconds)
+
+    async def get(self, pacer: Pacer, path: str, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
+        """Get when the pace allows it; else as `post`."""
+        await pacer.take()
+        return await self._exchange("GET", path, None, headers, timeout_seconds)
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_seconds: float
+    ) -> AnswerT:
         if self._session is None:
             raise RuntimeError("the client is not open; use it as `async with client:`")
         try:
-            async with self._session.post(
+            async with self._session.request(
+                method,
                 path,
                 data=body,
                 headers=headers,

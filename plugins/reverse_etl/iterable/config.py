@@ -113,15 +113,18 @@ class IterableDestination:
 
     def columns(self) -> tuple[str, ...]:
         """Return the source columns the mapping reads."""
-        columns = [column for column in (self.email, self.user_id) if column]
-        columns += columns_of(self._fields())
+        columns = [*self.identifiers(), *columns_of(self._fields())]
         if self.event is not None:
             columns += [self.event.created_at, *self.event.id_columns]
         return tuple(dict.fromkeys(columns))
 
+    def identifiers(self) -> tuple[str, ...]:
+        """Return the source columns that identify a person."""
+        return tuple(column for column in (self.email, self.user_id) if column)
+
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
-        for column in filter(None, (self.email, self.user_id)):
+        for column in self.identifiers():
             check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
         if self.event is not None:
             check_kind("EventTrack.created_at", self.event.created_at, kinds[self.event.created_at], ("datetime",))
