@@ -35,13 +35,14 @@ def main() -> int:
 
 def _airflow() -> int:
     """Run Airflow's command in this process: its errors become one line, where Airflow shows how it came to them."""
+    sys.argv[0] = "airflow"
+    from airflow.__main__ import main as airflow_main
+
+    # Only now: importing Airflow has put filters of its own first.
     for about in NOISE:
         warnings.filterwarnings("ignore", message=about)
-    sys.argv[0] = "airflow"
-    from airflow.__main__ import main as airflow
-
     try:
-        airflow()  # type: ignore[no-untyped-call]  # Airflow's own
+        airflow_main()  # type: ignore[no-untyped-call]  # Airflow's own
     except Exception as error:
         if os.environ[LEVEL] == "DEBUG":
             raise
