@@ -6,6 +6,7 @@ python -m devstack.notebooks page     run all of them, write docs/notebooks.md a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -59,7 +60,7 @@ def executed(path: Path, folder: Path, environment: Mapping[str, str]) -> Any:  
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--Application.log_level=ERROR"],  # it warns that loopback is not encrypted
     )
-    return client.execute(env=dict(environment))
+    return asyncio.run(client.async_execute(env=dict(environment)))  # its own way leaves the event loop open
 
 
 def clean_environment(folder: Path) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,7 @@ from devstack.notebooks import FOLDER, IMAGES, MADE_FROM_HERE, PAGE, executed, n
 from reverse_etl.notebooks.demo import write_demo
 from tests.notebooks.conftest import environment
 
-# Jupyter's client leaves its event loop and sockets to the garbage collector.
-pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Collect it here, or it is told of beside whichever test comes later."""
-    yield
-    gc.collect()
-
+pytestmark = pytest.mark.integration
 
 Finished = Mapping[str, Future[Any]]
 
