@@ -71,10 +71,10 @@ def test_a_key_of_several_columns_is_null_when_one_is(folder: StagingPath) -> No
 
 
 def test_a_message_names_a_few_keys_and_no_value(folder: StagingPath) -> None:
-    rows = [(f"ada{place % 400}@example.com",) for place in range(1000)]
+    rows = [(f"zoe{place % 400}@example.com",) for place in range(1000)]
     message = refusal(rows, folder, text("k"), batch_rows=100)
     assert "600 rows have the key of another row" in message
-    assert "ada" not in message
+    assert "zoe" not in message  # no letters of a hash
     assert message.count(",") == KEYS_NAMED  # those between the keys, and one of the sentence
 
 
