@@ -51,7 +51,7 @@ async def test_after_a_mark_that_failed_no_other_is_taken(sqlite_ledger: Ledger)
     attempt = sqlite_ledger.begin(ref())
     journal = BatchJournal(attempt, 0)
     with pytest.raises(ConfigurationError):
-        await journal.mark([mark("anna", Outcome.PLANNED)])
+        await journal.mark([mark("anna", Outcome.DELIVERED, key="no hash")])
     with pytest.raises(ConfigurationError):
         await journal.mark([mark("bert", Outcome.DELIVERED)])
     assert attempt.outcomes(0) == []

@@ -166,10 +166,12 @@ def grouped(results: Sequence[Marked]) -> list[Alike]:
 def cleaned(groups: Sequence[Alike]) -> list[Alike]:
     """Return groups with codes and request ids, which come from outside, as every database can keep them.
 
-    Raises ConfigurationError for an outcome the ledger does not keep and for a call with an unusable name.
+    Raises ConfigurationError for an outcome the ledger does not keep, a call with an unusable name, and keys and
+    fingerprints of another length.
     """
     kept = []
     for result, rows in groups:
+        _check_lengths(rows)
         if result.outcome not in OUTCOME_NUMBERS:
             raise ConfigurationError(
                 f"the outcome {result.outcome} is not kept in the ledger; a dry run records nothing"
@@ -195,15 +197,14 @@ def settled(results: Sequence[Marked]) -> list[Marked]:
             latest[place] = result
         elif before.fingerprint != result.fingerprint:
             latest[place] = before._replace(fingerprint=None)
-    return _all_checked([latest[place] for place in sorted(latest)])
+    return [latest[place] for place in sorted(latest)]
 
 
 _of_a_row = attrgetter("call", "place", "key")
 
 
-def _all_checked(results: list[Marked]) -> list[Marked]:
-    for length in {len(result.key) for result in results} - {ROW_KEY_LENGTH}:
+def _check_lengths(rows: Sequence[tuple[int, str, str | None]]) -> None:
+    for length in {len(key) for _, key, _ in rows} - {ROW_KEY_LENGTH}:
         raise ConfigurationError(f"a hashed key has {length} characters, expected {ROW_KEY_LENGTH}")
-    for length in {len(result.fingerprint or b"") for result in results} - {0, FINGERPRINT_BYTES}:
-        raise ConfigurationError(f"a fingerprint has {length} bytes, expected {FINGERPRINT_BYTES}")
-    return results
+    for digits in {len(fingerprint or "") for _, _, fingerprint in rows} - {0, 2 * FINGERPRINT_BYTES}:
+        raise ConfigurationError(f"a fingerprint has {digits // 2} bytes, expected {FINGERPRINT_BYTES}")
