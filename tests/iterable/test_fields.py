@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -195,6 +196,20 @@ async def test_a_passing_problem_is_tried_again(sandbox: SandboxServer, status: 
     sandbox.faults([{"path": "/api/users/getFields", "kind": "status", "status": status, "times": 2}])
     async with client(sandbox.url) as opened:
         assert "email" in await opened.user_fields()
+
+
+async def test_one_throttled_question_holds_back_the_others(sandbox: SandboxServer) -> None:
+    fault = {"kind": "status", "status": 429, "headers": {"Retry-After": "0.8"}, "times": 1}
+    sandbox.faults([{"path": "/api/users/getFields", **fault}])
+    loop = asyncio.get_running_loop()
+    async with client(sandbox.url) as opened:
+        started = loop.time()
+
+        async def answered_after() -> float:
+            await opened.user_fields()
+            return loop.time() - started
+
+        assert min(await asyncio.gather(answered_after(), answered_after())) >= 0.8
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 import aiohttp
@@ -86,8 +86,19 @@ class Transport(Generic[AnswerT]):
         self, pacer: Pacer, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
     ) -> AnswerT:
         """Post when the pace allows it; slow the pace down when the platform asks for it."""
+        return await self._in_pace(pacer, path, lambda: self.post(path, body, headers, timeout_seconds))
+
+    async def get(self, pacer: Pacer, path: str, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
+        """Get in the same way."""
+        return await self._in_pace(pacer, path, lambda: self._exchange("GET", path, None, headers, timeout_seconds))
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
+        """Post and return the answer, whatever its status; raise the DestinationError of a request without one."""
+        return await self._exchange("POST", path, body, headers, timeout_seconds)
+
+    async def _in_pace(self, pacer: Pacer, path: str, send: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
         await pacer.take()
-        answer = await self.post(path, body, headers, timeout_seconds)
+        answer = await send()
         log.debug("%s: HTTP %s, request id %s", path, answer.status, answer.request_id)
         if answer.status == 429:
             hint = self._hint(answer)
@@ -95,15 +106,6 @@ class Transport(Generic[AnswerT]):
             if wait <= self._patience:
                 await pacer.pause(wait)
         return answer
-
-    async def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
-        """Post and return the answer, whatever its status; raise the DestinationError of a request without one."""
-        return await self._exchange("POST", path, body, headers, timeout_seconds)
-
-    async def get(self, pacer: Pacer, path: str, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
-        """Get when the pace allows it; else as `post`."""
-        await pacer.take()
-        return await self._exchange("GET", path, None, headers, timeout_seconds)
 
     async def _exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_seconds: float
