@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.mysql.hooks.mysql import MySqlHook
-
 from reverse_etl.checking import Finding, Level, error, errors_of, ok, warning
 from reverse_etl.errors import CheckFailed, ConfigurationError
 from reverse_etl.operators.base import RunParams, SyncOperator
 from reverse_etl.operators.batch import hook_of
 from reverse_etl.operators.ledger import open_ledger
 from reverse_etl.operators.reading import day_of
-from reverse_etl.operators.source import sql_parameters
+from reverse_etl.operators.source import query_kinds, sql_parameters
 from reverse_etl.run_day import RunDay
 from reverse_etl.sync import file_text
 
@@ -53,7 +51,7 @@ def check_sync(sync: Sync, run_day: RunDay, *, ask: bool) -> list[Finding]:
     """
     try:
         parameters = sql_parameters(sync, run_day)
-        kinds = _kinds(sync.source_conn_id, sync.sql(), parameters)
+        kinds = query_kinds(sync.source_conn_id, sync.sql(), parameters)
         sync.check_columns(kinds)
     except ConfigurationError as problem:
         return [error("query", str(problem))]
@@ -69,7 +67,7 @@ def _consent(sync: Sync, parameters: Mapping[str, object]) -> list[Finding]:
         return []
     from reverse_etl.staging.consent import check_people
 
-    people = _kinds(consent.source_conn_id or sync.source_conn_id, file_text(consent.query), parameters)
+    people = query_kinds(consent.source_conn_id or sync.source_conn_id, file_text(consent.query), parameters)
     try:
         consent.compared(people, sync.destination)
         check_people(people)
@@ -87,15 +85,3 @@ async def _ask(sync: Sync, kinds: Mapping[str, str]) -> list[Finding]:
     with open_ledger() as ledger:
         findings: list[Finding] = await hook.check(sync, kinds, shared_paces(ledger.budgets))
         return findings
-
-
-def _kinds(conn_id: str, sql: str, parameters: Mapping[str, object]) -> dict[str, str]:
-    """Return the kinds of a query's columns, without reading a row."""
-    from reverse_etl.staging.columns import arrow_schema
-    from reverse_etl.staging.kinds import column_kinds
-    from reverse_etl.staging.mysql_errors import source_errors
-    from reverse_etl.staging.source import describe_query
-
-    with source_errors("connecting to the database"):
-        connection = MySqlHook(conn_id).get_conn()
-    return column_kinds(arrow_schema(describe_query(connection, sql, parameters)))

@@ -36,13 +36,26 @@ def source_rows(sync: Sync, window: RunDay | Span) -> Iterator[QueryStream]:
 @contextmanager
 def running_query(conn_id: str, sql: str, parameters: Mapping[str, object]) -> Iterator[QueryStream]:
     """Run a query on an Airflow connection; raises SourceError."""
-    from reverse_etl.staging.mysql_errors import source_errors
     from reverse_etl.staging.source import stream_query
 
-    with source_errors("connecting to the database"):
-        connection = MySqlHook(conn_id).get_conn()
-    with stream_query(connection, sql, parameters) as stream:
+    with stream_query(_connected(conn_id), sql, parameters) as stream:
         yield stream
+
+
+def query_kinds(conn_id: str, sql: str, parameters: Mapping[str, object]) -> dict[str, str]:
+    """Return the kinds of a query's columns, without reading a row; raises SourceError."""
+    from reverse_etl.staging.columns import arrow_schema
+    from reverse_etl.staging.kinds import column_kinds
+    from reverse_etl.staging.source import describe_query
+
+    return column_kinds(arrow_schema(describe_query(_connected(conn_id), sql, parameters)))
+
+
+def _connected(conn_id: str) -> object:
+    from reverse_etl.staging.mysql_errors import source_errors
+
+    with source_errors("connecting to the database"):
+        return MySqlHook(conn_id).get_conn()
 
 
 def sql_parameters(sync: Sync, window: RunDay | Span) -> dict[str, object]:
