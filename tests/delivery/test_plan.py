@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from reverse_etl.delivery.destination import Row
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.delivery.plan import SAMPLES_OF_A_REASON, Earlier, Known, Plan, Reason, merged
-from reverse_etl.delivery.reading import Row
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.mapping import Constant, Field, Kind

@@ -9,6 +9,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.errors import DestinationError
 
+Row: TypeAlias = Mapping[str, object]
+"""A row of the source by column."""
+
 Verdict: TypeAlias = Receipt | DestinationError
 """What the platform said of one call: a confirmation or a refusal, as a value."""
 
@@ -61,7 +64,7 @@ class Destination(Protocol):
     requests_in_flight: int
     """How many packs may be under way at once."""
 
-    def render(self, row: Mapping[str, object]) -> RenderedRow:
+    def render(self, row: Row) -> RenderedRow:
         """Return the calls of a row, at least one; raise InvalidRow when the row must not be sent."""
 
     def pack_limit(self, kind: str) -> PackLimit:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
-from reverse_etl.delivery.destination import Call, Destination, Verdict
-from reverse_etl.delivery.journal import WHOLE_ROW, Journal, Mark, NoJournal
+from reverse_etl.delivery.destination import Call, Destination, Row, Verdict
+from reverse_etl.delivery.journal import Journal, Mark, NoJournal
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
 from reverse_etl.delivery.plan import Plan
-from reverse_etl.delivery.reading import Reader, ReadRow, Row
+from reverse_etl.delivery.reading import Reader, ReadRow
 from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.redaction import KeyHasher, key_of
 
@@ -146,9 +146,9 @@ class DeliveryEngine:
         return has_room and not self._all_read
 
     def _admit(self, reader: Reader, row: ReadRow) -> None:
-        key, place, rendered, code, values, outcome = row
-        if rendered is None:
-            self._refuse(key, place, CallResult(WHOLE_ROW, outcome, code))
+        key, place, values, rendered = row
+        if isinstance(rendered, CallResult):
+            self._refuse(key, place, rendered)
             return
         known = reader.known(key, rendered)
         if self._plan is not None:

@@ -6,18 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import orjson
 
-from reverse_etl.delivery.destination import Call, Destination, PackLimit, RenderedRow
+from reverse_etl.delivery.destination import Call, Destination, PackLimit, RenderedRow, Row
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult
 from reverse_etl.errors import InvalidRow
 from reverse_etl.redaction import KeyHasher, without_values
 
 SAMPLES_OF_A_REASON = 3
-
-Row: TypeAlias = Mapping[str, object]
 
 
 class Reason(StrEnum):

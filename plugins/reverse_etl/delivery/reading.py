@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from reverse_etl.delivery.destination import Call, RenderedRow
+from reverse_etl.delivery.destination import Call, RenderedRow, Row
 from reverse_etl.delivery.journal import WHOLE_ROW, Journal
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import InvalidRow
@@ -18,22 +18,17 @@ ROWS_LOOKED_UP_AT_ONCE = 1_000
 
 NO_CONSENT = CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent")
 
-Row = Mapping[str, object]
-
 
 class ReadRow(NamedTuple):
-    """A row with its hashed key and its place in the batch, from 0.
+    """A row with its hashed key, its place in the batch, from 0, and its columns in `values`.
 
-    `rendered` is None where the row must not be sent: it ends with `outcome`, for the reason `code`. `values` are its
-    columns.
+    It `became` calls or, where it must not be sent, the result of the whole row.
     """
 
     key: str
     place: int
-    rendered: RenderedRow | None
-    code: str
     values: Row
-    outcome: Outcome = Outcome.INVALID
+    became: RenderedRow | CallResult
 
 
 class Reader:
@@ -74,7 +69,9 @@ class Reader:
         if self._journal.compares:
             self._ahead.extend(map(self._rendered, islice(self._source, ROWS_LOOKED_UP_AT_ONCE)))
             if self._ahead:
-                await self._journal.look_up(list({row.key for row in self._ahead if row.rendered is not None}))
+                await self._journal.look_up(
+                    list({row.key for row in self._ahead if isinstance(row.became, RenderedRow)})
+                )
         return bool(self._ahead)
 
     def rest(self) -> Iterator[ReadRow]:
@@ -108,11 +105,9 @@ class Reader:
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
-            if hashed in self._withheld:
-                return ReadRow(hashed, place, None, NO_CONSENT.code, row, NO_CONSENT.outcome)
-            return ReadRow(hashed, place, self._render(row), "", row)
+            return ReadRow(hashed, place, row, NO_CONSENT if hashed in self._withheld else self._render(row))
         except InvalidRow as problem:
-            return ReadRow(hashed, place, None, problem.code, row)
+            return ReadRow(hashed, place, row, CallResult(WHOLE_ROW, Outcome.INVALID, problem.code))
 
 
 class _Versions:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from reverse_etl.delivery.destination import Row
 from reverse_etl.delivery.engine import DeliveryEngine
-from reverse_etl.delivery.reading import Row
 from reverse_etl.delivery.retry import RetryPolicy
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate

@@ -135,7 +135,8 @@ def previewing(sync: Sync, *, sends_all: bool) -> Iterator[Recording]:
 
     with open_ledger() as ledger:
         compared = Compared(ledger.comparison(sync.name))
-        earlier = [mapping for mapping in ledger.mappings(sync.name) if mapping != to_text(sync.destination)]
+        present = to_text(sync.destination)
+        earlier = [mapping for mapping in ledger.mappings(sync.name) if mapping != present]
         yield Recording(compared, Paces(), preview=Preview(compared, earlier[:EARLIER_MAPPINGS], sends_all))
 
 
