@@ -17,7 +17,7 @@ from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import DELIVERED, Alike, Mark, Writers, cleaned, grouped
 from reverse_etl.ledger.records import Clock, Marked, RunRef, fingerprint_of
 from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, RUNS
-from reverse_etl.ledger.settling import Settling
+from reverse_etl.ledger.settling import Settling, opened_batch
 from reverse_etl.ledger.times import MICROSECONDS
 from reverse_etl.ledger.upserts import insert_new
 
@@ -131,7 +131,7 @@ class Attempt:
 
         def write(connection: Connection) -> None:
             insert_new(connection, OPEN_BATCHES, [row])
-            connection.execute(update(OPEN_BATCHES).where(*self._this(batch)).values(epoch=None))
+            connection.execute(update(OPEN_BATCHES).where(*self._opened(batch)).values(epoch=None))
 
         self._database.write("open a batch", write)
 
@@ -139,34 +139,23 @@ class Attempt:
         """Note that nothing of a batch is under way any more, and `settle` it, now or when somebody needs that."""
         if settle:
             self.settle(batch)
-            statement: Delete | Update = delete(OPEN_BATCHES).where(*self._this(batch))
+            statement: Delete | Update = delete(OPEN_BATCHES).where(*self._opened(batch))
         else:
             newest = select(func.max(RUNS.c.id)).scalar_subquery()
-            statement = update(OPEN_BATCHES).where(*self._this(batch)).values(epoch=newest)
+            statement = update(OPEN_BATCHES).where(*self._opened(batch)).values(epoch=newest)
         self._database.write("close a batch", lambda connection: connection.execute(statement).rowcount)
 
-    def _this(self, batch: int) -> tuple[ColumnElement[bool], ...]:
-        return (
-            OPEN_BATCHES.c.sync == self._labels.number(self.ref.sync),
-            OPEN_BATCHES.c.attempt_id == self.id,
-            OPEN_BATCHES.c.batch == batch,
-        )
+    def _opened(self, batch: int) -> tuple[ColumnElement[bool], ...]:
+        return opened_batch(self._labels.number(self.ref.sync), self.id, batch)
 
     def comparison(self) -> Comparison:
         """Return what is known to be at the platform, for this attempt to leave alone.
 
         A person's Clear means to send again: what was delivered since the run first began counts as not known then.
         """
-        ref = self.ref
-        earlier = select(func.min(RUNS.c.id)).where(
-            RUNS.c.dag_id == ref.dag_id,
-            RUNS.c.run_id == ref.run_id,
-            RUNS.c.sync == ref.sync,
-            RUNS.c.attempt < ref.attempt,
-        )
-        [(first,)] = self._read(earlier)
-        self._settling.settle_closed(self._database, self._labels.number(ref.sync))
-        return Comparison(self._database, self._labels, ref.sync, attempt=self.id, first=first)
+        [(first,)] = self._read(select(func.min(RUNS.c.id)).where(*self._earlier()))
+        self._settling.settle_closed(self._database, self._labels.number(self.ref.sync))
+        return Comparison(self._database, self._labels, self.ref.sync, attempt=self.id, first=first)
 
     def settle(self, batch: int) -> None:
         """Bring the row states up to date with what is recorded of a batch; safe to repeat, and late.
@@ -177,12 +166,8 @@ class Attempt:
 
     def resent(self, batch: int) -> int:
         """Return how many calls of a batch this attempt delivered that an earlier attempt had delivered already."""
-        ref, before = self.ref, OUTCOMES.alias()
-        earlier = (
-            select(RUNS.c.id)
-            .where(RUNS.c.dag_id == ref.dag_id, RUNS.c.run_id == ref.run_id, RUNS.c.sync == ref.sync)
-            .where(RUNS.c.attempt < ref.attempt)
-        )
+        before = OUTCOMES.alias()
+        earlier = select(RUNS.c.id).where(*self._earlier())
         delivered_before = select(before.c.row_key, before.c.call_kind).where(
             before.c.attempt_id.in_(earlier), before.c.batch == batch, before.c.outcome == DELIVERED
         )
@@ -202,6 +187,10 @@ class Attempt:
         statement = update(RUNS).where(RUNS.c.id == self.id).values(values)
         self._database.write("record the totals of the run", lambda connection: connection.execute(statement).rowcount)
 
+    def _earlier(self) -> tuple[ColumnElement[bool], ...]:
+        """Choose the attempts of the run before this one."""
+        return (*_of_run(self.ref), RUNS.c.attempt < self.ref.attempt)
+
     def _of_batch(self, batch: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return (OUTCOMES.c.attempt_id == self.id, OUTCOMES.c.batch == batch)
 
@@ -214,12 +203,7 @@ def attempt_number(connection: Connection, ref: RunRef, now: int) -> int:
 
     Raises ConfigurationError when it is recorded for another day or window.
     """
-    query = select(RUNS.c.id, RUNS.c.run_day, RUNS.c.window_days).where(
-        RUNS.c.dag_id == ref.dag_id,
-        RUNS.c.run_id == ref.run_id,
-        RUNS.c.sync == ref.sync,
-        RUNS.c.attempt == ref.attempt,
-    )
+    query = select(RUNS.c.id, RUNS.c.run_day, RUNS.c.window_days).where(*_of_run(ref), RUNS.c.attempt == ref.attempt)
     found = connection.execute(query).one_or_none()
     if found is None:
         facts = {"dag_id": ref.dag_id, "run_id": ref.run_id, "sync": ref.sync, "attempt": ref.attempt}
@@ -233,3 +217,8 @@ def attempt_number(connection: Connection, ref: RunRef, now: int) -> int:
             f"not {ref.day} and {ref.window_days}; clear the run to send others"
         )
     return int(number)
+
+
+def _of_run(ref: RunRef) -> tuple[ColumnElement[bool], ...]:
+    """Choose the attempts of a run, whatever their number."""
+    return (RUNS.c.dag_id == ref.dag_id, RUNS.c.run_id == ref.run_id, RUNS.c.sync == ref.sync)

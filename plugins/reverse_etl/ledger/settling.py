@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
-from sqlalchemy import Connection, Dialect, Executable, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, Dialect, Executable, delete, func, select, text
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.database import Database
@@ -88,12 +88,8 @@ class Settling:
             closed = closed.where(OPEN_BATCHES.c.sync == sync)
         for label, attempt, batch, epoch in database.fetch("be asked about batches", closed.order_by(*places)):
             self(database, label, attempt, batch, epoch=epoch)
-            done = delete(OPEN_BATCHES).where(
-                OPEN_BATCHES.c.sync == label,
-                OPEN_BATCHES.c.attempt_id == attempt,
-                OPEN_BATCHES.c.batch == batch,
-                OPEN_BATCHES.c.epoch == epoch,  # opened again meanwhile, it has none
-            )
+            # Opened again meanwhile, it has no epoch.
+            done = delete(OPEN_BATCHES).where(*opened_batch(label, attempt, batch), OPEN_BATCHES.c.epoch == epoch)
             database.write("note that a batch is settled", partial(_execute, statement=done))
 
     def __call__(self, database: Database, sync: int, attempt: int, batch: int, *, epoch: int | None = None) -> None:
@@ -107,19 +103,20 @@ class Settling:
         for first, beyond in _ranges(-(-calls // CALLS_PER_TRANSACTION)):
             of_batch = {"sync": sync, "attempt": attempt, "batch": batch, "epoch": epoch}
             values = {**of_batch, "first": first, "beyond": beyond}
-
-            def write(connection: Connection, values: dict[str, object] = values) -> None:
-                connection.execute(self._statement, values)
-
             begin = time.monotonic()
-            database.write("bring row states up to date", write)
+            database.write("bring row states up to date", partial(_execute, statement=self._statement, values=values))
             if database.kind == "sqlite" and beyond != BEYOND_ALL:
                 # Who waits for SQLite's one lock looks every few milliseconds.
                 time.sleep(min(time.monotonic() - begin, LONGEST_PAUSE_SECONDS))
 
 
-def _execute(connection: Connection, *, statement: Executable) -> None:
-    connection.execute(statement)
+def opened_batch(sync: int, attempt: int, batch: int) -> tuple[ColumnElement[bool], ...]:
+    """Choose the batch of an attempt in `open_batches`; `sync` is a label."""
+    return (OPEN_BATCHES.c.sync == sync, OPEN_BATCHES.c.attempt_id == attempt, OPEN_BATCHES.c.batch == batch)
+
+
+def _execute(connection: Connection, *, statement: Executable, values: Mapping[str, object] | None = None) -> None:
+    connection.execute(statement, values)
 
 
 BEYOND_ALL = "g"
