@@ -29,6 +29,19 @@ def _number(label: str, description: str, **schema: object) -> dict[str, object]
     return {"label": label, "description": description, "schema": {"type": ["number", "null"], **schema}}
 
 
+def _behaviour(key: str) -> dict[str, object]:
+    """Return how the form shows Airflow's own fields; `key` says what to put into that of the password."""
+    return {
+        "hidden-fields": ["schema", "login"],
+        "relabeling": {"password": "API key", "host": "Host (only for the sandbox)"},
+        "placeholders": {
+            "password": key,
+            "host": "empty, or http://127.0.0.1:8081 for the sandbox",
+            "port": "0 (without a port the Test button of Airflow 3.3.2 refuses to test)",
+        },
+    }
+
+
 _OPTIONS = {
     "staging_path": _option(
         "Folder for batches and outcomes, as a URL Airflow's object storage understands. Workers share it.",
@@ -75,15 +88,7 @@ _ITERABLE = {
     "connection-type": "iterable",
     "hook-class-name": "reverse_etl.iterable.hook.IterableHook",
     "hook-name": "Iterable",
-    "ui-field-behaviour": {
-        "hidden-fields": ["schema", "login"],
-        "relabeling": {"password": "API key", "host": "Host (only for the sandbox)"},
-        "placeholders": {
-            "password": "a server-side API key",
-            "host": "empty, or http://127.0.0.1:8081 for the sandbox",
-            "port": "0 (without a port the Test button of Airflow 3.3.2 refuses to test)",
-        },
-    },
+    "ui-field-behaviour": _behaviour("a server-side API key"),
     "conn-fields": {
         "region": {
             "label": "Data centre",
@@ -111,15 +116,7 @@ _CUSTOMERIO = {
     "connection-type": "customerio",
     "hook-class-name": "reverse_etl.customerio.hook.CustomerIOHook",
     "hook-name": "Customer.io",
-    "ui-field-behaviour": {
-        "hidden-fields": ["schema", "login"],
-        "relabeling": {"password": "API key", "host": "Host (only for the sandbox)"},
-        "placeholders": {
-            "password": "the API key of a Data Pipelines source, or a private key (sk_)",
-            "host": "empty, or http://127.0.0.1:8081 for the sandbox",
-            "port": "0 (without a port the Test button of Airflow 3.3.2 refuses to test)",
-        },
-    },
+    "ui-field-behaviour": _behaviour("the API key of a Data Pipelines source, or a private key (sk_)"),
     "conn-fields": {
         "region": {
             "label": "Data centre",

@@ -65,6 +65,11 @@ def resolve_day(asked: str | date | None, *, logical_date: datetime | None, run_
     return min(logical_date.astimezone(UTC).date(), last_ended_day)
 
 
+def day_on_request(asked: str | None, now: datetime) -> date:
+    """Return the UTC day somebody asks for at the moment `now`, yesterday where they name none; as `resolve_day`."""
+    return resolve_day(asked, logical_date=None, run_after=now, today=now.date())
+
+
 def _parse_day(asked: str | date) -> date:
     if isinstance(asked, date):
         return asked

@@ -10,7 +10,7 @@ from reverse_etl.cli.quarantine import known_syncs
 from reverse_etl.cli.screen import Screen
 from reverse_etl.errors import DestinationError
 from reverse_etl.operators.check import check_sync
-from reverse_etl.run_day import RunDay, resolve_day
+from reverse_etl.run_day import RunDay, day_on_request
 
 CHECK_FAILED = 1
 
@@ -18,8 +18,7 @@ CHECK_FAILED = 1
 def check(options: Namespace, screen: Screen) -> int:
     """Show every finding; return 1 when one of them is an error."""
     sync = known_syncs(options).one(options.sync)
-    now = datetime.now(UTC)
-    day = resolve_day(options.date, logical_date=None, run_after=now, today=now.date())
+    day = day_on_request(options.date, datetime.now(UTC))
     findings: list[Finding]
     try:
         findings = check_sync(sync, RunDay(day, options.window_days), ask=not options.offline)

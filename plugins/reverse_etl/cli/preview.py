@@ -10,7 +10,7 @@ from typing import Any
 from reverse_etl.cli.quarantine import known_syncs
 from reverse_etl.cli.screen import Screen
 from reverse_etl.operators.preview import preview
-from reverse_etl.run_day import RunDay, resolve_day
+from reverse_etl.run_day import RunDay, day_on_request
 
 WORDS = {
     "new": "never delivered before",
@@ -32,8 +32,7 @@ def show(options: Namespace, screen: Screen) -> int:
     syncs = known_syncs(options)
     sync = syncs.one(options.sync)
     window_days = options.window_days or syncs.window_days.get(sync.name, WINDOW_DAYS)
-    now = datetime.now(UTC)
-    day = resolve_day(options.date, logical_date=None, run_after=now, today=now.date())
+    day = day_on_request(options.date, datetime.now(UTC))
     sends = options.send or sync.send
     found = preview(
         sync,
