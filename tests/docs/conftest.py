@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from devstack.database import PrivateServer
 from devstack.ports import free_port
 from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
 from tests.conftest import ROOT
+from tests.database import run as run_sql
 from tests.operators.conftest import Finished, local, register
 
 SIGNUPS = ROOT / "docs/examples/signups"
@@ -91,7 +93,52 @@ def signups(
         cursor.execute("DROP TABLE trials")
 
 
+@pytest.fixture
+def database(server: PrivateServer) -> Iterator[dict[str, object]]:
+    """A database of its own with the trials: other tests of this folder share theirs."""
+    name = f"trials_{uuid.uuid4().hex[:16]}"
+
+    def administrator() -> Any:
+        return server.connect("mysql")
+
+    run_sql(
+        administrator,
+        f"CREATE DATABASE {name} CHARACTER SET utf8mb4",
+        f"CREATE USER {name}@'127.0.0.1' IDENTIFIED BY 'a password'",
+        f"GRANT ALL ON {name}.* TO {name}@'127.0.0.1'",
+    )
+    with closing(server.connect(name)) as connection, connection.cursor() as cursor:
+        cursor.execute((SIGNUPS / "schema.sql").read_text(encoding="utf-8"))
+        while cursor.nextset() is not None:
+            pass
+    yield server.airflow_connection() | {"login": name, "password": "a password", "schema": name}
+    run_sql(administrator, f"DROP DATABASE {name}", f"DROP USER {name}@'127.0.0.1'")
+
+
+def lead_to(
+    patch: pytest.MonkeyPatch, folder: Path, platform: SandboxServer, source: Mapping[str, object], dags: Path
+) -> None:
+    """Make Airflow read the source and the DAG files, send to the platform, and keep everything else in the folder."""
+    connection = {"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}
+    patch.setenv("AIRFLOW_CONN_ITERABLE_DEFAULT", json.dumps(connection))
+    patch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(source))
+    patch.setenv("AIRFLOW__REVERSE_ETL__STAGING_PATH", f"file://{folder}/staging")
+    patch.setenv("AIRFLOW__REVERSE_ETL__OUTPUT_PATH", f"file://{folder}/output")
+    patch.setenv("AIRFLOW__REVERSE_ETL__LEDGER_PATH", f"{folder}/ledger.db")
+    patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(dags))
+
+
 Bash = Callable[..., str]
+Run = Callable[[str], str]
+
+
+def command_in(bash: Bash, folder: Path) -> Run:
+    """Return a function that runs a block; `reverse-etl` is on the path as an installation would put it there."""
+    script = folder / "bin" / "reverse-etl"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m reverse_etl "$@"\n')
+    script.chmod(0o755)
+    return lambda text: bash(f'PATH="{script.parent}:$PATH"\n{text}')
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -10,12 +9,9 @@ import pytest
 
 from reverse_etl.customerio.checks import LONGEST_ATTRIBUTE_BYTES, LONGEST_EVENT_BYTES, MOST_ATTRIBUTES, RESERVED
 from reverse_etl.iterable.limits import LIMITS, Endpoint
-from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
-from tests.docs.conftest import SIGNUPS, Bash
+from reverse_etl.sandbox.testing import SandboxServer
+from tests.docs.conftest import SIGNUPS, Bash, lead_to
 from tests.docs.pages import block, codes, output_of, read, table
-from tests.docs.test_quarantine import database
-
-__all__ = ["database"]
 
 PAGE = "docs/check.md"
 
@@ -45,11 +41,7 @@ def test_the_findings_are_those_shown(
     platform.reset()
     known = {"first_name": "Ines", "Company": "Costa Lda", "interests": ["maps"]}
     platform.post("/api/users/update", {"email": "early@example.com", "dataFields": known})
-    connection = {"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}
-    monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_DEFAULT", json.dumps(connection))
-    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(database))
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__LEDGER_PATH", f"{tmp_path}/ledger.db")
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(SIGNUPS))
+    lead_to(monkeypatch, tmp_path, platform, database, SIGNUPS)
     script = block("check-sync").replace("reverse-etl", "python -m reverse_etl")
     assert bash(script) == output_of("check-sync")
     assert len(platform.users()) == 1

@@ -9,10 +9,11 @@ import pytest
 
 from reverse_etl.sandbox.testing import SandboxServer
 from tests.conftest import ROOT
+from tests.docs.conftest import Run
 from tests.docs.pages import block, code, read, table
-from tests.docs.test_quarantine import Run, bad_day, command, database
+from tests.docs.test_quarantine import bad_day, command
 
-__all__ = ["bad_day", "command", "database"]
+__all__ = ["bad_day", "command"]
 
 pytestmark = pytest.mark.integration
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +10,9 @@ import pytest
 
 from devstack.database import PrivateServer
 from reverse_etl.incremental import Incremental
-from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
+from reverse_etl.sandbox.testing import SandboxServer
 from tests.conftest import ROOT
-from tests.docs.conftest import Bash
+from tests.docs.conftest import Bash, command_in, lead_to
 from tests.docs.pages import block, code, output_of, table
 from tests.operators.conftest import Finished, register
 
@@ -43,27 +41,12 @@ def test_the_example_reads_on_and_its_watermark_is_shown_and_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     platform.reset()
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_ITERABLE_DEFAULT",
-        json.dumps({"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}),
-    )
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__STAGING_PATH", f"file://{tmp_path}/staging")
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__OUTPUT_PATH", f"file://{tmp_path}/output")
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__LEDGER_PATH", f"{tmp_path}/ledger.db")
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(EXAMPLE))
-    script = tmp_path / "bin" / "reverse-etl"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m reverse_etl "$@"\n')
-    script.chmod(0o755)
-
-    def command(text: str) -> str:
-        return bash(f'PATH="{script.parent}:$PATH"\n{text}')
-
+    lead_to(monkeypatch, tmp_path, platform, server.airflow_connection(), EXAMPLE)
+    command = command_in(bash, tmp_path)
     with closing(server.connect()) as connection, connection.cursor() as cursor:
         server.load_sql(ROOT / "include/sql/schema.sql")
         cursor.execute("DELETE FROM customers")
         cursor.execute(CUSTOMERS)
-        monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(server.airflow_connection()))
         assert run_example(tmp_path).counts == {"read": 3, "delivered": 3}
         shown = command(block("watermark-show"))
         assert _shape(shown) == _shape(output_of("watermark-show"))

@@ -11,14 +11,11 @@ import pytest
 
 from devstack.database import PrivateServer
 from reverse_etl.delivery.plan import merged
-from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
+from reverse_etl.sandbox.testing import SandboxServer
 from tests.database import run as run_sql
-from tests.docs.conftest import SIGNUPS
+from tests.docs.conftest import SIGNUPS, Bash, Run, command_in, lead_to
 from tests.docs.pages import block, code, output_of, table
-from tests.docs.test_quarantine import Run, command, database
 from tests.operators.conftest import Finished, register
-
-__all__ = ["command", "database"]
 
 
 @pytest.fixture
@@ -32,14 +29,13 @@ def bad_day(
 ) -> Callable[[str], None]:
     """The example before its first run; a function that changes the source."""
     platform.reset()
-    connection = {"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}
-    monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_DEFAULT", json.dumps(connection))
-    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(database))
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__STAGING_PATH", f"file://{tmp_path}/staging")
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__OUTPUT_PATH", f"file://{tmp_path}/output")
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__LEDGER_PATH", f"{tmp_path}/ledger.db")
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(SIGNUPS))
+    lead_to(monkeypatch, tmp_path, platform, database, SIGNUPS)
     return lambda statement: run_sql(lambda: server.connect(str(database["schema"])), statement)
+
+
+@pytest.fixture
+def command(bash: Bash, bad_day: None, tmp_path: Path) -> Run:
+    return command_in(bash, tmp_path)
 
 
 def triggered(command_line: str, output: Path) -> Finished:

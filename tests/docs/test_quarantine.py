@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from devstack.database import PrivateServer
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import QuarantinedCall
-from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
+from reverse_etl.sandbox.testing import SandboxServer
 from tests.conftest import ROOT
 from tests.database import run as run_sql
-from tests.docs.conftest import BAD_DAY, SIGNUPS, Bash, RestApi
+from tests.docs.conftest import BAD_DAY, SIGNUPS, Bash, RestApi, Run, command_in, lead_to
 from tests.docs.pages import block, output_of, read
 from tests.operators.conftest import Finished, register
 
 pytestmark = pytest.mark.integration
 
-Run = Callable[[str], str]
 Quarantine = Callable[[], list[QuarantinedCall]]
-
-
-@pytest.fixture
-def database(server: PrivateServer) -> Iterator[dict[str, object]]:
-    """A database of its own with the trials: other tests of this folder share theirs."""
-    name = f"trials_{uuid.uuid4().hex[:16]}"
-
-    def administrator() -> Any:
-        return server.connect("mysql")
-
-    run_sql(
-        administrator,
-        f"CREATE DATABASE {name} CHARACTER SET utf8mb4",
-        f"CREATE USER {name}@'127.0.0.1' IDENTIFIED BY 'a password'",
-        f"GRANT ALL ON {name}.* TO {name}@'127.0.0.1'",
-    )
-    with closing(server.connect(name)) as connection, connection.cursor() as cursor:
-        cursor.execute((SIGNUPS / "schema.sql").read_text(encoding="utf-8"))
-        while cursor.nextset() is not None:
-            pass
-    yield server.airflow_connection() | {"login": name, "password": "a password", "schema": name}
-    run_sql(administrator, f"DROP DATABASE {name}", f"DROP USER {name}@'127.0.0.1'")
 
 
 @pytest.fixture
@@ -62,13 +34,7 @@ def bad_day(
     """A run of the example for the day with a malformed e-mail; a function that changes the source."""
     from airflow.dag_processing.dagbag import DagBag
 
-    connection = {"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}
-    monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_DEFAULT", json.dumps(connection))
-    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(database))
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__STAGING_PATH", f"file://{tmp_path}/staging")
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__OUTPUT_PATH", f"file://{tmp_path}/output")
-    monkeypatch.setenv("AIRFLOW__REVERSE_ETL__LEDGER_PATH", f"{tmp_path}/ledger.db")
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(SIGNUPS))
+    lead_to(monkeypatch, tmp_path, platform, database, SIGNUPS)
     dag = DagBag(str(SIGNUPS)).dags["trial_signups"]
     register(dag)
     finished = Finished(dag.test(run_conf={"date": BAD_DAY}), tmp_path / "output")
@@ -81,17 +47,8 @@ def bad_day(
 
 
 @pytest.fixture
-def command(bash: Bash, bad_day: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that runs a block; `reverse-etl` is on the path as an installation would put it there."""
-    script = tmp_path / "bin" / "reverse-etl"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m reverse_etl "$@"\n')
-    script.chmod(0o755)
-
-    def run(script_text: str) -> str:
-        return bash(f'PATH="{script.parent}:$PATH"\n{script_text}')
-
-    return run
+def command(bash: Bash, bad_day: None, tmp_path: Path) -> Run:
+    return command_in(bash, tmp_path)
 
 
 @pytest.fixture
