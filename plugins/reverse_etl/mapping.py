@@ -86,6 +86,12 @@ def check_fields(where: str, fields: Sequence[FieldLike], reserved: Iterable[str
         seen.add(field.name)
 
 
+def check_part(where: str, value: object, expected: type) -> None:
+    """Refuse a part of a configuration, which may be absent, that is of another class than the one expected."""
+    if value is not None and not isinstance(value, expected):
+        raise ConfigurationError(f"{where} is a {_type(value)}, expected {expected.__name__}(...)")
+
+
 def as_tuple(where: str, values: object) -> tuple[object, ...]:
     """Return a list or tuple as a tuple; a single value or None is refused because it is easily meant otherwise."""
     if not isinstance(values, list | tuple):

@@ -9,7 +9,7 @@ from typing import ClassVar
 from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
 from reverse_etl.errors import ConfigurationError, InvalidRow
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
-from reverse_etl.mapping import Constant, Field, FieldLike, as_tuple, check_fields, check_name, columns_of
+from reverse_etl.mapping import Constant, Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class CustomerIODestination:
             raise ConfigurationError(
                 "CustomerIODestination sends nothing, expected identify=Identify(...) or track=Track(...)"
             )
-        _check_type("identify", self.identify, Identify)
-        _check_type("track", self.track, Track)
+        check_part("CustomerIODestination.identify", self.identify, Identify)
+        check_part("CustomerIODestination.track", self.track, Track)
         if not self.conn_id:
             raise ConfigurationError("CustomerIODestination.conn_id is empty, expected a connection id")
 
@@ -133,10 +133,3 @@ def _check_constant(field: Constant) -> None:
         check_reserved(field.value, TRAITS_OF_PERSON[field.name], field.name)
     except InvalidRow as problem:
         raise ConfigurationError(f"Constant of Identify.fields: {problem.detail}") from None
-
-
-def _check_type(name: str, value: object, expected: type) -> None:
-    if value is not None and not isinstance(value, expected):
-        raise ConfigurationError(
-            f"CustomerIODestination.{name} is a {type(value).__name__}, expected {expected.__name__}(...)"
-        )

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
-from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, columns_of
+from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
 
 # Source: support article "User Profile Fields Used by Iterable": fields the platform writes itself, and the
 # identifiers, which are set through `email` and `user_id` below.
@@ -104,8 +104,8 @@ class IterableDestination:
             raise ConfigurationError(
                 "IterableDestination sends nothing, expected user=UserUpdate(...) or event=EventTrack(...)"
             )
-        _check_type("user", self.user, UserUpdate)
-        _check_type("event", self.event, EventTrack)
+        check_part("IterableDestination.user", self.user, UserUpdate)
+        check_part("IterableDestination.event", self.event, EventTrack)
         if self.calls not in ("bulk", "single"):
             raise ConfigurationError(f"IterableDestination.calls is {self.calls!r}, expected 'bulk' or 'single'")
         if not self.conn_id:
@@ -135,10 +135,3 @@ class IterableDestination:
     def _fields(self) -> tuple[FieldLike, ...]:
         update = self.user.fields if self.user else ()
         return update + (self.event.fields if self.event else ())
-
-
-def _check_type(name: str, value: object, expected: type) -> None:
-    if value is not None and not isinstance(value, expected):
-        raise ConfigurationError(
-            f"IterableDestination.{name} is a {type(value).__name__}, expected {expected.__name__}(...)"
-        )
