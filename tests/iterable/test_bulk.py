@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -12,12 +13,14 @@ import pytest
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.retry import RetryPolicy
-from reverse_etl.errors import AuthenticationRefused
+from reverse_etl.errors import AuthenticationRefused, InvalidRow
 from reverse_etl.iterable.bulk import BulkSender
 from reverse_etl.iterable.client import IterableClient
+from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.connection import IterableConnection
-from reverse_etl.iterable.limits import BULK_BODY_BYTES, Endpoint, Limit
-from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE
+from reverse_etl.iterable.limits import BULK_BODY_BYTES, LARGEST_CALL_BYTES, Endpoint, Limit
+from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE, RowRenderer
+from reverse_etl.mapping import Field
 from reverse_etl.sandbox.testing import JWT_KEY, SERVER_KEY, SandboxServer
 
 UPDATE, BULK_UPDATE = "POST /api/users/update", "POST /api/users/bulkUpdate"
@@ -178,6 +181,23 @@ async def test_dropped_fields_are_said_once(sandbox: SandboxServer, caplog: pyte
     dropped = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
     assert len(dropped) == 1
     assert "brand_new" in dropped[0]
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+@pytest.mark.parametrize("kind", ["user", "event"])
+async def test_the_largest_call_that_is_not_refused_before_sending_fits_into_a_bulk_request(
+    sandbox: SandboxServer, kind: str
+) -> None:
+    user = UserUpdate((Field("note"),)) if kind == "user" else None
+    event = EventTrack("page_view", created_at="seen_at", fields=(Field("note"),)) if kind == "event" else None
+    render = RowRenderer("views", ("email",), IterableDestination(email="email", user=user, event=event))
+    row = {"email": "p1@example.com", "seen_at": datetime(2026, 1, 13, tzinfo=UTC), "note": ""}
+    around = len(render(row).calls[0].body)
+    calls = list(render({**row, "note": "x" * (LARGEST_CALL_BYTES - around)}).calls)
+    assert len(calls[0].body) == LARGEST_CALL_BYTES
+    with pytest.raises(InvalidRow, match="too_large"):
+        render({**row, "note": "x" * (LARGEST_CALL_BYTES - around + 1)})
+    assert codes(await send(sandbox, [update(1)], calls)) == {"delivered": 2}
 
 
 def test_a_full_pack_stays_below_the_documented_size() -> None:
