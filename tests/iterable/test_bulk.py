@@ -137,6 +137,18 @@ async def test_rows_the_answer_refuses_without_naming_them_are_resent_singly(
     assert requests(sandbox, BULK_UPDATE) == 1
 
 
+async def test_a_conflict_that_names_another_row_rejects_the_row_that_has_it(sandbox: SandboxServer) -> None:
+    sandbox.settings(project_type="hybrid")
+    sandbox.post("/api/users/update", {"email": "ann@example.com", "userId": "u1"})
+    in_the_way = Call(USER_UPDATE, b'{"userId":"u1","dataFields":{"plan":"pro"}}', {"userId": "u1"})
+    identity = {"email": "ann@example.com", "userId": "u9"}
+    refused = Call(USER_UPDATE, orjson.dumps({**identity, "dataFields": {"plan": "none"}}), identity)
+    verdicts = await send(sandbox, [update(1), in_the_way, refused, update(2)])
+    assert [isinstance(verdict, Receipt) for verdict in verdicts] == [True, True, False, True]
+    assert codes(verdicts)["ExternalKeyConflict"] == 1
+    assert {user["dataFields"]["plan"] for user in sandbox.users()} == {"pro"}
+
+
 async def test_events_of_users_not_visible_yet_are_sent_again(sandbox: SandboxServer) -> None:
     sandbox.settings(visibility_delay_seconds=0.6)
     connection = IterableConnection(api_key=SERVER_KEY, host=sandbox.url)

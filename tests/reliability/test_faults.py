@@ -102,7 +102,7 @@ def test_half_refused_batches_end_with_the_reason_of_each_row(scene: Scene, list
 
 def refused_by(rule: FaultRule, planned: Source, listed: str, folder: Path) -> Source:
     """Return the source with the fates under a rule that refuses the same rows of a bulk update every time."""
-    if listed == "unexplained":  # these are sent again singly, and refused there if they deserve it
+    if listed in ("unexplained", "conflictEmails"):  # sent again singly, and refused there if they deserve it
         refusal = None
     else:
         kind, code = LISTS[listed.removesuffix("Emails")]
