@@ -97,7 +97,7 @@ def deliver_batch(
 
 
 def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterator[RowResult]:
-    """Yield the rows of a batch whose task ended without a word: `delivered` where the ledger knows it."""
+    """Yield the rows of a batch whose task ended without a word, with what the ledger knows of their calls."""
     silent = DestinationUnavailable("the deliver task ended without telling what became of its rows")
     results: list[RowResult] = []
     delivery = BatchRun(sync, batch, results.append, record, stopped=silent)
