@@ -111,15 +111,15 @@ class BatchJournal:
                 self._problem = problem
                 raise
 
-    def close(self) -> int:
-        """Bring the states of rows up to date where they are compared, else leave that until they are needed.
-
-        Return how many calls an earlier attempt had delivered already.
-        """
+    def close(self) -> None:
+        """Bring the states of rows up to date where they are compared, else leave that until they are needed."""
         if self._sends:
             self._attempt.close(self._batch, settle=self.compares)
         else:
             self._attempt.settle(self._batch)
+
+    def resent(self) -> int:
+        """Return how many calls an earlier attempt had delivered that this one has delivered again."""
         return self._attempt.resent(self._batch)
 
     def _write(self, held: Sequence[Mark]) -> None:

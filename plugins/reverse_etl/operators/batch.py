@@ -158,11 +158,10 @@ class BatchRun:
     def run(self) -> BaseException | None:
         """Deliver; return what stopped it. A timeout of the task or a kill by Airflow comes as an exception too."""
         stopped = self._send()
-        if stopped is None or self._engine.is_answered:
-            try:
-                self._record.close()
-            except BaseException as problem:
-                return stopped or problem
+        try:
+            self._record.close(is_answered=self._engine.is_answered)
+        except BaseException as problem:
+            return stopped or problem
         return stopped
 
     def _send(self) -> BaseException | None:
