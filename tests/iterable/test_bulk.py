@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
-from reverse_etl.delivery.retry import RetryPolicy
+from reverse_etl.delivery.retry import RetryPolicy, Sleep
 from reverse_etl.errors import AuthenticationRefused, InvalidRow
 from reverse_etl.iterable.bulk import BulkSender
 from reverse_etl.iterable.client import IterableClient
@@ -162,6 +163,77 @@ async def test_events_of_users_not_visible_yet_are_sent_again(sandbox: SandboxSe
 
 async def test_events_of_users_who_never_appear_fail_with_the_reason(sandbox: SandboxServer) -> None:
     assert codes(await send(sandbox, [event(n) for n in range(5)])) == {"user_not_found": 5}
+
+
+class Told:
+    """Keeps the verdicts told early, with the requests that had been made by then; each call may be told once."""
+
+    def __init__(self, sandbox: SandboxServer) -> None:
+        self.sandbox = sandbox
+        self.places: dict[int, Verdict] = {}
+        self.after_requests: list[int] = []
+
+    async def __call__(self, found: Mapping[int, Verdict]) -> None:
+        assert not found.keys() & self.places.keys()
+        self.places |= found
+        self.after_requests.append(self.sandbox.stats()["requests_total"])
+
+
+async def send_and_tell(
+    sandbox: SandboxServer, pack: list[Call], told: Told, sleep: Sleep = no_wait
+) -> Sequence[Verdict]:
+    connection = IterableConnection(api_key=SERVER_KEY, host=sandbox.url)
+    async with IterableClient(connection, retry=RetryPolicy(sleep=no_wait), limits=NO_LIMITS) as client:
+        return await BulkSender(client, sleep=sleep).send(pack, told)
+
+
+async def test_events_that_went_through_are_told_before_the_others_are_waited_for(sandbox: SandboxServer) -> None:
+    await send(sandbox, [update(n) for n in range(8)])
+    told, waits = Told(sandbox), []
+
+    async def wait(seconds: float) -> None:
+        waits.append((seconds, sorted(told.places)))
+        if len(waits) == 2:
+            await send(sandbox, [update(8)])
+
+    verdicts = await send_and_tell(sandbox, [event(n) for n in range(10)], told, wait)
+    first = list(range(8))
+    assert waits == [(1.0, first), (2.0, first), (4.0, [*first, 8]), (8.0, [*first, 8]), (15.0, [*first, 8])]
+    assert codes(list(verdicts)) == {"delivered": 9, "user_not_found": 1}
+
+
+async def test_a_clean_pack_has_nothing_to_tell_before_its_end(sandbox: SandboxServer) -> None:
+    told = Told(sandbox)
+    assert codes(list(await send_and_tell(sandbox, [update(n) for n in range(10)], told))) == {"delivered": 10}
+    assert told.places == {}
+
+
+async def test_the_half_of_a_divided_pack_that_went_through_is_told_before_the_other_is_sent(
+    sandbox: SandboxServer,
+) -> None:
+    sandbox.post("/api/users/update", {"email": "early@example.com", "dataFields": {"age": 5}})
+    told, before = Told(sandbox), sandbox.stats()["requests_total"]
+    verdicts = await send_and_tell(sandbox, [update(n, age="old" if n == 7 else n) for n in range(8)], told)
+    assert codes(list(verdicts)) == {"delivered": 7, "RequestFieldsTypesMismatched": 1}
+    assert sorted(told.places) == list(range(7))
+    assert [after - before for after in told.after_requests] == [2, 4, 6]  # of 7: each half is sent once
+
+
+async def test_calls_that_went_through_singly_are_told_although_the_account_is_refused_for_another(
+    sandbox: SandboxServer,
+) -> None:
+    sandbox.faults(
+        [
+            {"path": "*bulkUpdate", "kind": "refuse_rows", "share": 1.0, "seed": 3, "list": "unexplained"},
+            {"path": "*users/update", "kind": "status", "status": 401, "match_email": "p3@example.com"},
+        ]
+    )
+    told = Told(sandbox)
+    with pytest.raises(AuthenticationRefused):
+        await send_and_tell(sandbox, [update(n) for n in range(300)], told)
+    stored = {user["email"] for user in sandbox.users()}
+    assert {f"p{place}@example.com" for place in told.places} <= stored
+    assert 3 not in told.places
 
 
 async def test_a_disallowed_event_is_rejected_and_the_others_arrive(sandbox: SandboxServer) -> None:

@@ -1,0 +1,42 @@
+"""The verdicts on the calls of one pack, told as they come while other calls need another request or a wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reverse_etl.delivery.destination import Tell, Verdict
+from reverse_etl.errors import UserNotFound
+
+
+async def tell_nobody(found: Mapping[int, Verdict]) -> None:
+    """Take verdicts where nobody records them."""
+
+
+class Verdicts:
+    """Collects the verdicts on a pack of `count` calls, each named by its place in the pack."""
+
+    def __init__(self, count: int, tell: Tell) -> None:
+        self._count = count
+        self._tell = tell
+        self._found: dict[int, Verdict] = {}
+        self._open = count
+
+    async def note(self, found: Mapping[int, Verdict]) -> None:
+        """Keep verdicts, and tell those that stand unless nothing else is open: then `all` says the same at once.
+
+        A person who is not found may be so later: that does not stand.
+        """
+        self._found |= found
+        standing = {place: verdict for place, verdict in found.items() if not isinstance(verdict, UserNotFound)}
+        self._open -= len(standing)
+        if standing and self._open:
+            await self._tell(standing)
+
+    @property
+    def not_found(self) -> list[int]:
+        """The places of calls about people who were not found."""
+        return sorted(place for place, verdict in self._found.items() if isinstance(verdict, UserNotFound))
+
+    def all(self) -> list[Verdict]:
+        """Return the verdict on each call, in their order; every one must have been noted."""
+        return [self._found[place] for place in range(self._count)]
