@@ -10,7 +10,7 @@ from reverse_etl.customerio.messages import Message
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Tell, Verdict
 from reverse_etl.delivery.outcomes import Receipt
-from reverse_etl.delivery.verdicts import Verdicts, tell_nobody
+from reverse_etl.delivery.verdicts import Verdicts, send_each, tell_nobody
 from reverse_etl.errors import AccountRefused, CallRejected, DestinationError
 
 OPENING, CLOSING = b'{"batch":[', b"]}"
@@ -109,15 +109,20 @@ class _Pack:
             return
         self._refused_requests += 1
         if self._refused_requests > MOST_REFUSED_REQUESTS:
-            await asyncio.gather(*map(self._alone, places))
+            await send_each(places, self._alone, self.verdicts.note)
             return
         middle = len(places) // 2
         await self.resolve(places[:middle])
         await self.resolve(places[middle:])
 
-    async def _alone(self, place: int) -> None:
+    async def _alone(self, place: int) -> Verdict:
         async with self._singly:
-            await self.resolve([place])
+            try:
+                return await self._send(batch_body([self._bodies[place]]))
+            except AccountRefused:
+                raise
+            except DestinationError as refusal:
+                return refusal
 
 
 def _is_same(message: Message, first: Message) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from reverse_etl.delivery.destination import Tell, Verdict
 from reverse_etl.errors import UserNotFound
@@ -10,6 +12,27 @@ from reverse_etl.errors import UserNotFound
 
 async def tell_nobody(found: Mapping[int, Verdict]) -> None:
     """Take verdicts where nobody records them."""
+
+
+async def send_each(places: Sequence[int], send: Callable[[int], Coroutine[Any, Any, Verdict]], tell: Tell) -> None:
+    """Send the calls at `places` one by one, all at once, and tell the verdicts as they come.
+
+    Raise the first error of `send`, and then send no more: what had come by then is told.
+    """
+    place_of = {asyncio.ensure_future(send(place)): place for place in places}
+    sending = set(place_of)
+    problem: BaseException | None = None
+    try:
+        while sending and problem is None:
+            done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+            problem = next(filter(None, (one.exception() for one in done)), None)
+            await tell({place_of[one]: one.result() for one in done if one.exception() is None})
+    finally:
+        for one in sending:
+            one.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+    if problem is not None:
+        raise problem
 
 
 class Verdicts:

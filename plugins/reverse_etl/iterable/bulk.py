@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reverse_etl.delivery.destination import Call, Tell, Verdict
 from reverse_etl.delivery.retry import Sleep
-from reverse_etl.delivery.verdicts import Verdicts, tell_nobody
+from reverse_etl.delivery.verdicts import Verdicts, send_each, tell_nobody
 from reverse_etl.errors import AccountRefused, CallRejected, DestinationError, UserNotFound, UserSuppressed
 from reverse_etl.iterable.bulk_answers import BadRows, BulkAnswer
 from reverse_etl.iterable.client import IterableClient
@@ -128,10 +128,7 @@ class _Pack:
             await self.resolve(places[middle:])
 
     async def _send_singly(self, places: Sequence[int]) -> None:
-        async def note(found: Mapping[int, Verdict]) -> None:
-            await self.verdicts.note({places[number]: verdict for number, verdict in found.items()})
-
-        await self._singly.send([self._calls[place] for place in places], note)
+        await send_each(places, lambda place: self._singly.send(self._calls[place]), self.verdicts.note)
 
     def _is_refused_too_often(self) -> bool:
         """Count a refused request; whether the rows left should go singly."""

@@ -60,4 +60,4 @@ class IterableDelivery:
         """Send a pack of calls of one kind, retries included."""
         if self._bulk is not None:
             return await self._bulk.send(calls, tell)
-        return [await self._singly.send_one(call) for call in calls]
+        return [await self._singly.send(call) for call in calls]
