@@ -134,8 +134,11 @@ WHERE event_time >= %(window_start)s AND event_time < %(window_end)s ORDER BY id
 
 
 @pytest.fixture
-def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., Finished]:
+def run_sync(
+    connections: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Finished]:
     """Return a function that runs a sync over a query of the test's own, with one retry and no waiting."""
+    without_dag_files(monkeypatch.setenv, tmp_path)
 
     def run(
         query: str = QUERY,
@@ -189,6 +192,15 @@ def build_dag(sync: Sync, deliver_operator: Any = None, *, retries: int = 1) -> 
         deliver = (deliver_operator or DeliverOperator).over(extract.output, task_id="deliver", sync=sync)
         chain(extract, [export_csv, deliver], ReportOperator(task_id="report", sync=sync))
     return dag
+
+
+def without_dag_files(setenv: Callable[[str, str], None], folder: Path) -> None:
+    """Leave Airflow a folder without DAG files: `dag.test` reads all there are before every run."""
+    empty = folder / "no-dags"
+    empty.mkdir(exist_ok=True)
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundle = {"name": "testing", "classpath": local, "kwargs": {"path": str(empty)}}
+    setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
 
 
 def register(dag: Any) -> None:
