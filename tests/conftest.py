@@ -17,7 +17,7 @@ from devstack.database import PrivateServer
 from tests.sharing import BySharedServers, longest_first
 
 ROOT = Path(__file__).parents[1]
-HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-")
+HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-", ignore_cleanup_errors=True)
 
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "CUSTOMERIO_", "ITERABLE_"))]:
     if "_LIVE_" not in name:
@@ -35,6 +35,10 @@ os.environ |= {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
     with PrivateServer(tmp_path_factory.mktemp("database")) as started:
         yield started
+
+
+def pytest_unconfigure() -> None:
+    HOME.cleanup()
 
 
 @pytest.hookimpl(trylast=True)
