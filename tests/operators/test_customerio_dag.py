@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.customerio.platform import KEY, Workspace, workspace
-from tests.operators.conftest import DAY, Finished, local
+from tests.operators.conftest import DAY, Finished, local, register
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +55,7 @@ def run(
         dag = bag.dags["customerio_page_views"]
         for task in dag.tasks:
             task.retry_delay = timedelta(0)
+        register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")
 
     return run_dag
