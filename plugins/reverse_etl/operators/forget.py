@@ -40,7 +40,7 @@ class Forgotten:
     @property
     def is_done(self) -> bool:
         """Whether nobody is left whom a platform may still hold or whom it refused."""
-        return not any(_left(result) for result in self.results.values())
+        return all(len(result.gone) == result.read for result in self.results.values())
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the counts by connection and outcome, with `read`."""
@@ -192,13 +192,6 @@ class ForgetOperator(BaseOperator):
                 f"not everybody was dealt with: {done.counts()}; the ledger's privacy_actions has the codes"
             )
         return done.counts()
-
-
-def _left(result: PrivacyResult) -> int:
-    from reverse_etl.delivery.privacy import NAMED_TWICE
-
-    twice = sum(count for (_, code), count in result.reasons.items() if code == NAMED_TWICE)
-    return result.read - len(result.gone) - twice
 
 
 def _person_hasher() -> Any:
