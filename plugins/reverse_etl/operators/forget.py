@@ -66,9 +66,13 @@ def connections_of(syncs: Syncs, named: Sequence[str] = ()) -> dict[str, str]:
 def people_of_query(sql: str, source_conn_id: str) -> list[PersonId]:
     """Return the people a query gives, from its columns `email` and `user_id`, of which one is enough.
 
-    Raises SourceError when the query or its columns cannot be used.
+    Raises SourceError when the query cannot be used, ConfigurationError for a column of another type than text or whole
+    numbers: an identifier made of it would be another one than the platform knows, which it does not say.
     """
     from reverse_etl.delivery.privacy import PersonId
+    from reverse_etl.kinds import IDENTIFIER_KINDS, check_kind
+    from reverse_etl.staging.columns import arrow_schema
+    from reverse_etl.staging.kinds import column_kinds
     from reverse_etl.staging.mysql_errors import source_errors
     from reverse_etl.staging.source import stream_query
 
@@ -78,6 +82,8 @@ def people_of_query(sql: str, source_conn_id: str) -> list[PersonId]:
         names = [column.name for column in stream.columns]
         if not names or set(names) - set(COLUMNS) or len(set(names)) < len(names):
             raise SourceError(f"the query gives {len(names)} columns, expected email, user_id or both, and no other")
+        for name, kind in column_kinds(arrow_schema(stream.columns)).items():
+            check_kind("an identifier", name, kind, IDENTIFIER_KINDS)
         return [
             PersonId(**{name: _text(value) for name, value in zip(names, row, strict=True)})
             for chunk in stream
