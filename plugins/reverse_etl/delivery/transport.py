@@ -103,8 +103,7 @@ class Transport(Generic[AnswerT]):
         answer = await send()
         log.debug("%s: HTTP %s, request id %s", path, answer.status, answer.request_id)
         if answer.status == 429:
-            hint = self._hint(answer)
-            wait = PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint
+            wait = self._hint(answer) or PAUSE_WITHOUT_HINT_SECONDS
             if wait <= self._patience:
                 await pacer.pause(wait)
         return answer
