@@ -15,7 +15,7 @@ from reverse_etl.customerio.limits import LARGEST_MESSAGE_BYTES
 from reverse_etl.customerio.messages import Message
 from reverse_etl.customerio.semantic import FAMILIES, ecommerce, events, people
 from reverse_etl.customerio.semantic.record import Event, places
-from reverse_etl.errors import InvalidRow
+from reverse_etl.errors import ConfigurationError, InvalidRow
 
 NOON = datetime(2026, 1, 13, 12, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
 NAIVE = datetime(2026, 1, 13, 12)  # noqa: DTZ001
@@ -224,6 +224,12 @@ def test_every_message_has_an_id_of_its_own_unless_one_is_given() -> None:
 )
 def test_a_message_holds_its_fields_and_nothing_else(message: Message, fields: dict[str, object]) -> None:
     assert content(message) == {"messageId": message.message_id, **fields}
+
+
+@pytest.mark.parametrize("misspelt", ["messageId", "timestmap"])
+def test_a_misspelt_field_is_refused_instead_of_lost(misspelt: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no {misspelt}, expected anonymous_id, context, .*, timestamp"):
+        messages.track("ada", "seen", **{misspelt: "2026"})  # type: ignore[arg-type]
 
 
 def test_derived_ids_are_stable_and_told_apart() -> None:

@@ -25,7 +25,7 @@ from reverse_etl.customerio.reserved import (
     check_reserved,
 )
 from reverse_etl.customerio.values import iso_datetime, jsonable
-from reverse_etl.errors import InvalidRow
+from reverse_etl.errors import ConfigurationError, InvalidRow
 from reverse_etl.mapping import as_text, json_bytes
 from reverse_etl.redaction import join_key
 
@@ -222,6 +222,11 @@ def _values(field: str, values: object, wanted: Wanted | None = None) -> dict[st
 
 
 def _message(kind: Type, fields: Values, common: Common) -> Message:
+    unknown = sorted(set(common) - Common.__optional_keys__)
+    if unknown:
+        raise ConfigurationError(
+            f"a message has no {', '.join(unknown)}, expected {', '.join(sorted(Common.__optional_keys__))}"
+        )
     given = common.get("message_id")
     message_id = str(uuid.uuid4()) if given is None else _identifier("message_id", given)
     whole: dict[str, object] = {"type": kind.value, "messageId": message_id, **fields}
