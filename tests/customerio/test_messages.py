@@ -82,6 +82,14 @@ def nested(levels: int) -> object:
         (lambda: messages.track("ada", ""), "name_missing", "event is empty"),
         (lambda: messages.track("ada", "  "), "name_missing", "event is empty"),
         (lambda: messages.track("ada", 5), "name_missing", "event is a int"),
+        (lambda: messages.track("ada", people.UserDeleted), "name_missing", "event is a type, .* a semantic event"),
+        (lambda: messages.track("ada", people.UserDeleted(), [1]), "not_an_object", "properties is a list"),
+        (lambda: messages.track("ada", people.UserDeleted(), context=[1]), "not_an_object", "context is a list"),
+        (
+            lambda: messages.track("ada", people.DeviceDeleted(token="t"), context={"device": "phone"}),
+            "not_an_object",
+            "context.device is a str",
+        ),
         (lambda: messages.track(None, "seen"), "identifier_missing", "neither"),
         (lambda: messages.track(None, people.UserDeleted(), anonymous_id="a"), "identifier_missing", "needs a user"),
         (lambda: messages.group("", "ada"), "id_malformed", "group_id is empty"),
@@ -219,6 +227,24 @@ def test_every_message_has_an_id_of_its_own_unless_one_is_given() -> None:
                 "properties": {},
                 "context": {"ip": "::1", "device": {"token": "t"}},
             },
+        ),
+        (
+            messages.track(
+                "ada",
+                people.DeviceDeleted(token="t"),
+                context={"device": {"token": "other", "model": "m"}, "os": {"name": "iOS"}},
+            ),
+            {
+                "type": "track",
+                "userId": "ada",
+                "event": "Device Deleted",
+                "properties": {},
+                "context": {"device": {"token": "t", "model": "m"}, "os": {"name": "iOS"}},
+            },
+        ),
+        (
+            messages.track("ada", people.UserDeleted(), None, context=None),
+            {"type": "track", "userId": "ada", "event": "User Deleted", "properties": {}},
         ),
     ],
 )

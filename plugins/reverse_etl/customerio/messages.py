@@ -78,13 +78,13 @@ def track(
     """Record an event, by its name or as one of those Customer.io gives a meaning of its own.
 
     Blanks around the name are taken away, as Customer.io does. Properties and context given beside a semantic event
-    are added to its own, which win.
+    are added to its own, which win; so are the fields of objects that both have, such as `context["device"]`.
     """
-    if isinstance(event, SemanticEvent):
+    if isinstance(event, SemanticEvent) and not isinstance(event, type):
         if event.needs_user_id and user is None:
             raise InvalidRow("identifier_missing", f"{event.event} needs a user, an anonymous_id is not enough")
-        properties = {**(properties or {}), **event.properties()}
-        context = {**common.get("context", {}), **event.context()}
+        properties = _beside("properties", properties, event.properties())
+        context = _beside("context", common.get("context"), event.context())
         if context:
             common = {**common, "context": context}
         event = event.event
@@ -188,6 +188,18 @@ def _person(user: User, common: Common) -> dict[str, object]:
     if not person:
         raise InvalidRow("identifier_missing", "the message has neither a user nor an anonymous_id")
     return person
+
+
+def _beside(field: str, given: object, own: Values) -> Values:
+    if given is None:
+        return own
+    if not isinstance(given, Mapping):
+        raise InvalidRow("not_an_object", f"{field} is a {type(given).__name__}, expected a dict")
+    merged = {
+        name: _beside(f"{field}.{name}", given.get(name), value) if isinstance(value, Mapping) else value
+        for name, value in own.items()
+    }
+    return {**given, **merged}
 
 
 def _name(field: str, value: object) -> str:
