@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -148,6 +149,25 @@ def test_values_take_their_json_form() -> None:
         "name": "Zo\u00eb \U0001f30d \u6771\u4eac",
         "yes": True,
     }
+
+
+class Plan(str, Enum):  # noqa: UP042 - its str() is Plan.PRO, that of a StrEnum is not
+    PRO = "pro"
+
+
+class Level(int, Enum):
+    HIGH = 5
+
+
+class Number(float):
+    """A float of another library, such as numpy's."""
+
+
+def test_values_of_enumerations_and_of_other_libraries_are_written_as_what_they_are() -> None:
+    sent = content(messages.identify(Plan.PRO, {"plan": Plan.PRO, "level": Level.HIGH, "score": Number(1.5)}))
+    assert (sent["userId"], sent["traits"]) == ("pro", {"plan": "pro", "level": 5, "score": 1.5})
+    assert content(messages.identify(Level.HIGH))["userId"] == "5"
+    assert content(messages.track("ada", ecommerce.CartViewed(cart_id=Plan.PRO)))["properties"] == {"cart_id": "pro"}
 
 
 def test_five_thousand_properties_fit_while_their_bytes_do() -> None:

@@ -164,7 +164,7 @@ def check_identifier(name: str, value: object) -> str:
     """Return an identifier as text: not empty, no blanks around it; a whole number becomes its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRow("id_malformed", f"{name} is a {type(value).__name__}, expected text")
-    identifier = str(value) if isinstance(value, int) else as_text(value)
+    identifier = as_text(value)
     if not identifier or identifier != identifier.strip():
         raise InvalidRow("id_malformed", f"{name} is empty or has blanks around it")
     return identifier
