@@ -278,6 +278,10 @@ def test_a_misspelt_field_is_refused_instead_of_lost(misspelt: str) -> None:
         messages.track("ada", "seen", **{misspelt: "2026"})  # type: ignore[arg-type]
 
 
+def test_a_message_does_not_show_what_it_holds() -> None:
+    assert "ada@example.com" not in repr(messages.identify("ada@example.com"))
+
+
 def test_derived_ids_are_stable_and_told_apart() -> None:
     assert messages.derive_message_id("sync", 1) == messages.derive_message_id("sync", "1")
     assert messages.derive_message_id("a", "bc") != messages.derive_message_id("ab", "c")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypedDict, Unpack
@@ -50,7 +50,7 @@ class Message:
 
     type: Type
     message_id: str
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class Common(TypedDict, total=False):
