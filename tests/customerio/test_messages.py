@@ -55,6 +55,11 @@ def nested(levels: int) -> object:
         (lambda: messages.identify("ada", {"email": 1}), "wrong_type", "'traits.email': expected text, not int"),
         (lambda: messages.identify("ada", {"createdAt": 17}), "wrong_type", "'traits.createdAt'"),
         (
+            lambda: messages.identify("ada", {"cio_subscription_preferences.topics.topic_1": 0}),
+            "wrong_type",
+            "topics.topic_1': expected True or False, not int",
+        ),
+        (
             lambda: messages.identify("ada", {"cio_subscription_preferences": {"topics": {"topic_1": "yes"}}}),
             "wrong_type",
             "topics.topic_1': expected True or False",

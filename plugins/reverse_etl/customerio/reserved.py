@@ -19,10 +19,13 @@ ANY = "*"
 _CHOICES: Mapping[str, Wanted] = {ANY: bool}
 _TEXTS: Mapping[str, Wanted] = {ANY: str}
 
+PREFERENCES = "cio_subscription_preferences"
+"""Its entries may also be given one by one, as in `cio_subscription_preferences.topics.topic_1`."""
+
 TRAITS_OF_PERSON: Mapping[str, Wanted] = {
     "email": str,
     "createdAt": str,
-    "cio_subscription_preferences": {"topics": _CHOICES, "channels": _CHOICES},
+    PREFERENCES: {"topics": _CHOICES, "channels": _CHOICES},
 }
 TRAITS_OF_OBJECT: Mapping[str, Wanted] = {"objectTypeId": str, "object_type_id": str, "relationshipAttributes": {}}
 PROPERTIES_OF_PAGE: Mapping[str, Wanted] = dict.fromkeys(("category", "url", "referrer", "path", "search"), str)
@@ -47,6 +50,16 @@ CONTEXT: Mapping[str, Wanted] = {
 _NAMES = {str: "text", bool: "True or False"}
 
 
+def wanted_for(name: str, wanted: Mapping[str, Wanted]) -> Wanted | None:
+    """Return what a name is to hold, None for any other name than those wanted."""
+    if name.startswith(f"{PREFERENCES}.") and name not in wanted:
+        inside: Wanted | None = wanted
+        for step in name.split("."):
+            inside = inside.get(step, inside.get(ANY)) if isinstance(inside, Mapping) else None
+        return inside
+    return wanted.get(name, wanted.get(ANY))
+
+
 def check_reserved(value: object, wanted: Wanted, field: str) -> None:
     """Raise InvalidRow that names the field when a value in its JSON form is not of the type wanted."""
     if value is None:
@@ -69,9 +82,8 @@ def check_reserved(value: object, wanted: Wanted, field: str) -> None:
 def _check_object(value: object, wanted: Mapping[str, Wanted], field: str) -> None:
     if not isinstance(value, Mapping):
         raise _wrong(field, "a dict", value)
-    others = wanted.get(ANY)
     for name, item in value.items():
-        of_name = wanted.get(name, others)
+        of_name = wanted_for(name, wanted)
         if of_name is not None:
             check_reserved(item, of_name, f"{field}.{name}")
 
