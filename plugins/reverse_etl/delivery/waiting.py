@@ -1,4 +1,4 @@
-"""What a client for notebooks and scripts is made of: an async client, each of whose calls is waited for."""
+"""Waiting for async calls in code that has no `await`, also where an event loop runs already, as in Jupyter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,11 +16,21 @@ Result = TypeVar("Result")
 CLOSED = "the client is closed, or was made before this process was forked; make a new one"
 
 
-class WaitingClient:
-    """Runs an async client on an event loop in a thread of its own, named `name`.
+def waited_for(call: Coroutine[Any, Any, Result]) -> Result:
+    """Return what one call gives; where a loop runs in this thread, another thread runs it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(call)
+    with ThreadPoolExecutor(1) as aside:
+        return aside.submit(asyncio.run, call).result()
 
-    So it works where a loop runs already, as in Jupyter. `close`, or leaving a `with` block, ends the thread; a call
-    another thread is waiting for ends with RuntimeError. A forked process lacks the thread and makes its own client.
+
+class WaitingClient:
+    """Runs an async client on an event loop in a thread of its own, named `name`; for notebooks and scripts.
+
+    `close`, or leaving a `with` block, ends the thread; a call another thread is waiting for ends with RuntimeError. A
+    forked process lacks the thread and makes its own client.
     """
 
     def __init__(self, name: str, client: AbstractAsyncContextManager[object]) -> None:
