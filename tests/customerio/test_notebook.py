@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -43,6 +45,15 @@ async def test_it_works_where_a_loop_runs_and_waits_for_each_answer(there: Works
         "identify",
         "identify",
     ]
+
+
+async def test_messages_are_made_in_the_thread_of_the_caller(there: Workspace) -> None:
+    def cells() -> None:
+        rows = sqlite3.connect(":memory:")
+        with closing(rows), CustomerIO(KEY, host=there.url) as customerio:
+            assert len(customerio.batch(messages.identify(user) for (user,) in rows.execute("SELECT 'ada'"))) == 1
+
+    await asyncio.to_thread(cells)
 
 
 async def test_errors_come_to_the_caller_and_a_closed_client_says_so(there: Workspace) -> None:
