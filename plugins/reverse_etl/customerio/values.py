@@ -16,8 +16,10 @@ DEEPEST = 100
 
 def iso_datetime(value: object) -> str:
     """Return ISO-8601 in UTC with milliseconds, such as `2026-01-13T08:30:15.000Z`."""
+    moment = aware(value)
     try:
-        return aware(value).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return f"{in_utc.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
     except OverflowError:
         raise InvalidRow("time_out_of_range", "the date and time is outside the years 1 to 9999 in UTC") from None
 

@@ -40,7 +40,8 @@ def iterable_datetime(value: datetime) -> str:
 
     Milliseconds with a space before the time would make it a string. Source: support article "Field Data Types".
     """
-    return f"{value.astimezone(UTC).isoformat(' ')[:19]} +00:00"
+    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return f"{in_utc.isoformat(' ')[:19]} +00:00"
 
 
 class RowRenderer:
