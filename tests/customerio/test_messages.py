@@ -65,6 +65,7 @@ def nested(levels: int) -> object:
             "topics.topic_1': expected True or False",
         ),
         (lambda: messages.group("g", "ada", {"objectTypeId": 2}), "wrong_type", "'traits.objectTypeId'"),
+        (lambda: messages.group("g", "ada", {"objectTypeId": "company"}), "not_allowed", "a number as text"),
         (lambda: messages.group("g", "ada", {"relationshipAttributes": []}), "wrong_type", "a dict, not list"),
         (lambda: messages.page("ada", "Home", {"url": 1}), "wrong_type", "'properties.url'"),
         (lambda: messages.track("ada", "seen", context={"channel": "tv"}), "not_allowed", "browser, server, mobile"),
