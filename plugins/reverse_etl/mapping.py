@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 import orjson
 
 from reverse_etl.errors import ConfigurationError, InvalidRow
 
 LARGEST_INTEGER = 2**63 - 1
+
+MOST_NEGATIVE_IN_JSON, LARGEST_IN_JSON = -(2**63), 2**64 - 1
+"""Whole numbers written in a JSON column stay exact within these; beyond, the decoder makes them floats."""
+
+LONGEST_INTEGER = 20
+"""Characters of either."""
+
+MANY_DIGITS = re.compile("[0-9]{19}")
+STRING_OR_NUMBER = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*')
 
 
 class Kind(StrEnum):
@@ -59,7 +70,7 @@ class Constant:
                 "expected text, a number or a boolean"
             )
         try:
-            _auto(self.value, datetime.isoformat)
+            _automatic(datetime.isoformat)(self.value)
         except InvalidRow as problem:
             raise ConfigurationError(f"Constant {self.name!r}: {problem.detail}") from None
 
@@ -161,7 +172,7 @@ def _kind(kind: Kind | str, name: str) -> Kind:
 def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callable[[object], object]:
     match kind:
         case Kind.AUTO:
-            return lambda value: _auto(value, write_datetime)
+            return _automatic(write_datetime)
         case Kind.DATETIME:
             return lambda value: write_datetime(aware(value))
         case Kind.TEXT:
@@ -176,29 +187,34 @@ def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callabl
             return as_json
 
 
-def _auto(value: object, write_datetime: Callable[[datetime], str]) -> object:
-    match value:
-        case bool():
-            return value
-        case str():
-            return as_text(value)
-        case int():
-            return as_integer(value)
-        case float() | Decimal():
-            return as_number(value)
-        case datetime():
-            return write_datetime(aware(value))
-        case date():
-            return value.isoformat()
-        case _:
+def _automatic(write_datetime: Callable[[datetime], str]) -> Callable[[object], object]:
+    """Return what converts a value by its type; the first type that fits counts, so the narrower one comes first."""
+    converters: dict[type, Callable[[Any], object]] = {
+        bool: bool,
+        str: as_text,
+        int: as_integer,
+        float: as_number,
+        Decimal: as_number,
+        datetime: lambda value: write_datetime(aware(value)),
+        date: date.isoformat,
+    }
+
+    def convert(value: object) -> object:
+        converter = converters.get(type(value)) or next(
+            (of_type for kind, of_type in converters.items() if isinstance(value, kind)), None
+        )
+        if converter is None:
             raise InvalidRow("unsupported_type", f"{_type(value)} has no form in JSON; cast it in SQL")
+        return converter(value)
+
+    return convert
 
 
 def as_text(value: object) -> str:
     """Return text, or a number written as text; half a surrogate pair is refused because UTF-8 cannot hold it."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise InvalidRow("not_text", f"expected text, not {_type(value)}")
-    text = format(value, "f") if isinstance(value, Decimal) else str(value)
+    text = value if type(value) is str else _written(value)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -230,7 +246,7 @@ def as_number(value: object) -> int | float:
     if not _finite(value):
         raise InvalidRow("not_finite", "NaN and infinity have no form in JSON")
     if isinstance(value, float):
-        return value
+        return float(value)  # of numpy, for instance, whose floats the encoder does not take
     if isinstance(value, Decimal) and value.as_tuple().exponent != 0:
         number = float(value)
         if math.isinf(number):
@@ -248,10 +264,14 @@ def as_boolean(value: object) -> bool:
 
 def as_json(value: object) -> object:
     """Return the value written in a JSON column."""
+    text = as_text(value)
     try:
-        return orjson.loads(as_text(value))
+        decoded = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise InvalidRow("not_json", "the text is not JSON") from None
+    if MANY_DIGITS.search(text) and any(map(_is_too_large, STRING_OR_NUMBER.findall(text))):
+        raise InvalidRow("number_too_large", "a whole number does not fit 64 bits")
+    return decoded
 
 
 def json_bytes(payload: object) -> bytes:
@@ -271,11 +291,39 @@ def aware(value: object) -> datetime:
     return value
 
 
+def utc_text(moment: datetime, between: str = "T") -> str:
+    """Return an aware moment in UTC to the second, such as `2026-01-13T08:30:15`.
+
+    Raises OverflowError outside the years 1 to 9999. orjson writes it four times as fast as isoformat.
+    """
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    text = orjson.dumps(in_utc).decode()
+    return f"{text[1:11]}{between}{text[12:20]}"
+
+
+def _written(value: str | int | Decimal) -> str:
+    """Return the text of a value; str() of a member of an enumeration may be its name instead."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__repr__(value)
+        case Decimal():
+            return format(value, "f")
+
+
 def _finite(value: float | Decimal) -> bool:
     """Whether a number is finite; math.isfinite fails on a signalling NaN and on integers beyond a float's range."""
     if isinstance(value, Decimal):
         return value.is_finite()
     return isinstance(value, int) or math.isfinite(value)
+
+
+def _is_too_large(token: str) -> bool:
+    """Whether a string or number, as JSON writes it, is a whole number that would lose digits."""
+    if not token.removeprefix("-").isdecimal():
+        return False
+    return len(token) > LONGEST_INTEGER or not MOST_NEGATIVE_IN_JSON <= int(token) <= LARGEST_IN_JSON
 
 
 def _type(value: object) -> str:

@@ -52,10 +52,10 @@ async def test_a_retry_repeats_the_very_message(there: Workspace) -> None:
 
 async def test_being_throttled_uses_up_no_try(there: Workspace) -> None:
     waits = Waits()
-    there.replies = [(429, b"", {"Retry-After": "0"})] * 5
+    there.replies = [(429, b"", {"Retry-After": "0"})] * 2
     async with client(there.url, tries=1, waits=waits) as opened:
-        assert (await opened.track("ada", "seen")).tries == 6
-    assert waits.seconds == [0] * 5
+        assert (await opened.track("ada", "seen")).tries == 3
+    assert waits.seconds == [1, 2]
 
 
 async def test_a_throttle_longer_than_the_patience_is_given_up(there: Workspace) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from reverse_etl.errors import ConfigurationError, InvalidRow
-from reverse_etl.mapping import Constant, Field, FieldRenderer, Kind, as_number, check_fields, columns_of
+from reverse_etl.mapping import Constant, Field, FieldRenderer, Kind, as_number, check_fields, columns_of, utc_text
 
 SECRET = "ada@example.com"
 
@@ -39,6 +40,11 @@ def render(field: Field, value: object) -> object:
         (Kind.TEXT, True, "not_text"),
         (Kind.TEXT, b"x", "not_text"),
         (Kind.JSON, "{broken", "not_json"),
+        (Kind.JSON, str(2**64), "number_too_large"),
+        (Kind.JSON, str(-(2**63) - 1), "number_too_large"),
+        (Kind.JSON, f'{{"a": [1, {{"b": {2**64}}}]}}', "number_too_large"),
+        (Kind.JSON, "9" * 300, "number_too_large"),
+        (Kind.JSON, f"{'[' * 1000}{2**64}{']' * 1000}", "number_too_large"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_reason(kind: Kind, value: object, code: str) -> None:
@@ -75,6 +81,9 @@ def test_a_refusal_never_repeats_the_value(kind: Kind) -> None:
         (Kind.INTEGER, Decimal("42"), 42),
         (Kind.NUMBER, 42, 42),
         (Kind.JSON, '{"a": [1, null]}', {"a": [1, None]}),
+        (Kind.JSON, f"[{2**63}, {2**64 - 1}, {-(2**63)}]", [2**63, 2**64 - 1, -(2**63)]),
+        (Kind.JSON, "[0.12345678901234567890, 1E30, 18446744073709551616.0]", [0.12345678901234568, 1e30, 2.0**64]),
+        (Kind.JSON, f'["{2**64}", "\\"{2**64}"]', [f"{2**64}", f'"{2**64}']),
     ],
 )
 def test_a_value_keeps_its_meaning(kind: Kind, value: object, expected: object) -> None:
@@ -143,3 +152,27 @@ def test_numbers_that_no_float_can_hold_are_refused(value: object, code: str) ->
     with pytest.raises(InvalidRow) as refusal:
         as_number(value)
     assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 1, 13, 8, 30, 15, tzinfo=UTC),
+        datetime(2026, 1, 13, 8, 30, 15, 999_999, tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(999, 12, 31, 23, 59, 59, 1, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 0, tzinfo=timezone(timedelta(hours=-5, minutes=-30))),
+        datetime(2026, 3, 29, 3, 0, tzinfo=ZoneInfo("Europe/Berlin")),
+        datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),
+    ],
+    ids=str,
+)
+def test_moments_are_written_in_utc_to_the_second(moment: datetime) -> None:
+    assert utc_text(moment) == moment.astimezone(UTC).isoformat()[:19]
+    assert utc_text(moment, " ") == moment.astimezone(UTC).isoformat(" ")[:19]
+
+
+def test_a_moment_outside_the_calendar_in_utc_is_an_overflow() -> None:
+    with pytest.raises(OverflowError):
+        utc_text(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))))
