@@ -15,6 +15,7 @@ from reverse_etl.errors import (
     AuthenticationRefused,
     CallFailed,
     CallRejected,
+    ConfigurationError,
     ConnectionFailed,
     DestinationError,
     InvalidRow,
@@ -69,6 +70,15 @@ async def test_a_message_that_is_refused_here_is_not_sent(there: Workspace) -> N
     async with client(there.url) as opened:
         with pytest.raises(InvalidRow):
             await opened.track("ada", "seen", {"a": float("nan")})
+    assert there.requests == []
+
+
+async def test_what_is_no_message_is_refused_before_anything_is_sent(there: Workspace) -> None:
+    async with client(there.url) as opened:
+        with pytest.raises(ConfigurationError, match="a message is a dict, expected one made by a function of"):
+            await opened.batch([messages.identify("ada"), {"type": "identify", "userId": "bob"}])
+        with pytest.raises(ConfigurationError, match="a message is a str"):
+            await opened.send("ada")
     assert there.requests == []
 
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
 import orjson
+import pendulum
 import pytest
 
 from reverse_etl.customerio import messages
@@ -169,10 +170,16 @@ class Number(float):
     """A float of another library, such as numpy's."""
 
 
+class Moment(datetime):
+    """A datetime of another library, such as pandas'."""
+
+
 def test_values_of_enumerations_and_of_other_libraries_are_written_as_what_they_are() -> None:
     sent = content(messages.identify(Plan.PRO, {"plan": Plan.PRO, "level": Level.HIGH, "score": Number(1.5)}))
     assert (sent["userId"], sent["traits"]) == ("pro", {"plan": "pro", "level": 5, "score": 1.5})
     assert content(messages.identify(Level.HIGH))["userId"] == "5"
+    for moment in (pendulum.datetime(2026, 1, 13, 11, tz="Europe/Berlin"), Moment(2026, 1, 13, 10, tzinfo=UTC)):
+        assert content(messages.identify("ada", timestamp=moment))["timestamp"] == "2026-01-13T10:00:00.000Z"
     assert content(messages.track("ada", ecommerce.CartViewed(cart_id=Plan.PRO)))["properties"] == {"cart_id": "pro"}
 
 

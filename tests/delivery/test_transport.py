@@ -86,3 +86,13 @@ async def test_a_proxy_that_does_not_work_is_named(
     with pytest.raises(DestinationError) as lost:
         await post(Elsewhere("https://platform.invalid"))
     assert (type(lost.value), lost.value.code) == (ConnectionFailed, code)
+
+
+async def test_a_client_is_opened_once_at_a_time(there: Workspace) -> None:
+    transport = Transport(Elsewhere(there.url), Answer, lambda _answer: None, patience=1)
+    for _ in range(2):
+        await transport.open()
+        with pytest.raises(RuntimeError, match="open already"):
+            await transport.open()
+        assert (await transport.post("/v1/track", b"{}", OURS, 10)).status == 200
+        await transport.close()

@@ -64,7 +64,9 @@ class Transport(Generic[AnswerT]):
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Open the session; it keeps connections alive until `close`."""
+        """Open the session; it keeps connections alive until `close`. Raise RuntimeError when it is open."""
+        if self._session is not None:
+            raise RuntimeError("the client is open already; make another one, or share this one")
         self._session = aiohttp.ClientSession(
             self._place.base_url,
             connector=aiohttp.TCPConnector(limit=self._place.requests_in_flight),
