@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, columns_of
+from reverse_etl.mirror import REMOVED_AT, cannot_remove, check_constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,19 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class SuppressPerson:
+    """A removal: Customer.io deletes the person and takes no more data of that user id (`User Suppressed`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePerson:
+    """A removal: Customer.io deletes the person, whom later data creates anew (`User Deleted`)."""
+
+
+REMOVAL_EVENTS: Mapping[type, str] = {SuppressPerson: "User Suppressed", DeletePerson: "User Deleted"}
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerIODestination:
     """Where and how the rows of a sync reach Customer.io.
 
@@ -91,16 +105,35 @@ class CustomerIODestination:
 
     def columns(self) -> tuple[str, ...]:
         """Return the source columns the mapping reads."""
-        columns = [column for column in (self.user_id, self.anonymous_id) if column]
-        columns += columns_of(self._fields())
+        columns = [*self.identifiers(), *columns_of(self._fields())]
         columns += [column for _, column in self._times()]
         if self.track is not None:
             columns += self.track.id_columns
         return tuple(dict.fromkeys(columns))
 
+    def identifiers(self) -> tuple[str, ...]:
+        """Return the source columns that identify a person."""
+        return tuple(column for column in (self.user_id, self.anonymous_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> Self:
+        """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours.
+
+        The time of the removal is part of the messages' ids: one with a known id would be ignored.
+        """
+        if isinstance(action, Identify):
+            check_constants("Identify of Mirror.removal", action.fields)
+            return replace(self, identify=replace(action, timestamp=REMOVED_AT), track=None)
+        event = REMOVAL_EVENTS.get(type(action))
+        if event is None:
+            raise cannot_remove(self, action, "Identify(...), SuppressPerson() or DeletePerson()")
+        if not self.user_id:
+            raise ConfigurationError(f"{type(action).__name__} needs CustomerIODestination.user_id, there is none")
+        track = Track(event, timestamp=REMOVED_AT, id_columns=(*key, REMOVED_AT))
+        return replace(self, anonymous_id=None, identify=None, track=track)
+
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
-        for column in filter(None, (self.user_id, self.anonymous_id)):
+        for column in self.identifiers():
             check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
         for name, column in self._times():
             check_kind(name, column, kinds[column], ("datetime",))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, columns_of
+from reverse_etl.mirror import cannot_remove, check_constants
 
 # Source: support article "User Profile Fields Used by Iterable": fields the platform writes itself, and the
 # identifiers, which are set through `email` and `user_id` below.
@@ -113,15 +114,26 @@ class IterableDestination:
 
     def columns(self) -> tuple[str, ...]:
         """Return the source columns the mapping reads."""
-        columns = [column for column in (self.email, self.user_id) if column]
-        columns += columns_of(self._fields())
+        columns = [*self.identifiers(), *columns_of(self._fields())]
         if self.event is not None:
             columns += [self.event.created_at, *self.event.id_columns]
         return tuple(dict.fromkeys(columns))
 
+    def identifiers(self) -> tuple[str, ...]:
+        """Return the source columns that identify a person."""
+        return tuple(column for column in (self.email, self.user_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> Self:
+        """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours."""
+        del key
+        if not isinstance(action, UserUpdate):
+            raise cannot_remove(self, action, "UserUpdate(...)")
+        check_constants("UserUpdate of Mirror.removal", action.fields)
+        return replace(self, user=action, event=None)
+
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
-        for column in filter(None, (self.email, self.user_id)):
+        for column in self.identifiers():
             check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
         if self.event is not None:
             check_kind("EventTrack.created_at", self.event.created_at, kinds[self.event.created_at], ("datetime",))

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from reverse_etl.ledger.attempts import Attempt, attempt_number
 from reverse_etl.ledger.budgets import Budgets
 from reverse_etl.ledger.database import Database
+from reverse_etl.ledger.known import KnownRows
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
@@ -119,6 +120,14 @@ class Ledger:
         number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.number(sync))
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
+
+    def known_rows(self, sync: str) -> KnownRows:
+        """Return the rows of a sync the platform may hold, those of batches included that ended without a word."""
+        number = self._labels.number(sync)
+        open_ones = select(OPEN_BATCHES.c.attempt_id, OPEN_BATCHES.c.batch).where(OPEN_BATCHES.c.sync == number)
+        for attempt, batch in self._database.fetch("be asked about open batches", open_ones):
+            self._settling(self._database, number, attempt, batch)
+        return KnownRows(self._database, number)
 
     def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:
         """Remove runs begun longer ago with their outcomes, and calls last quarantined longer ago.
