@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -62,7 +62,7 @@ class Members:
     def hashes_of(self, batches: Sequence[StagingPath]) -> pa.Array[Any]:
         """Return the hashed keys of the rows of batches."""
         chunks = [table[ROW_KEY].combine_chunks() for table in self._rows_of(batches, only_key=True)]
-        return pa.concat_arrays(chunks) if chunks else pa.array([], HASH)
+        return joined(chunks)
 
     def _rows_of(self, batches: Sequence[StagingPath], *, only_key: bool = False) -> Iterator[pa.Table]:
         for path in batches:
@@ -90,7 +90,7 @@ class Members:
                 hashes.append(table[ROW_KEY].combine_chunks())
                 file.write_table(table)
                 count += table.num_rows
-            present = pa.concat_arrays(hashes) if hashes else pa.array([], HASH)
+            present = joined(hashes)
             for table in self._present():
                 others = table.filter(pc.invert(pc.is_in(table[ROW_KEY], value_set=present)))
                 if keep_others is not None:
@@ -107,6 +107,47 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def joined(arrays: Sequence[pa.Array[Any]]) -> pa.Array[Any]:
+    """Return arrays of hashed keys as one."""
+    return pa.concat_arrays(arrays) if arrays else pa.array([], HASH)
+
+
+def left_behind(known: pa.Array[Any], current: pa.Array[Any]) -> pa.Array[Any]:
+    """Return the hashed keys of `known` that are not in `current`."""
+    return known.filter(pc.invert(pc.is_in(known, value_set=current)))
+
+
+def still_here(
+    members: Sequence[pa.Table], batches: Sequence[StagingPath], identifiers: Sequence[str]
+) -> tuple[int, list[pa.Table]]:
+    """Return of how many members the person has a row in `batches`, under another key, and the other members.
+
+    Upper and lower case are the same person.
+    """
+    present: list[pa.Table] = list(members)
+    before = sum(table.num_rows for table in present)
+    for path in batches if before else ():
+        for rows in read_record_batches(path, chunk_rows=CHUNK_ROWS):
+            for name in identifiers:
+                here = _identities(rows.column(name))
+                present = [
+                    table.filter(pc.invert(pc.is_in(_identities(table[name]), value_set=here, skip_nulls=True)))
+                    for table in present
+                ]
+    left = [table for table in present if table.num_rows]
+    return before - sum(table.num_rows for table in left), left
+
+
+def first_hexes(members: Iterable[pa.Table], number: int) -> list[str]:
+    """Return the hashed keys of the first members, in hexadecimal."""
+    keys = (key for table in members for key in table[ROW_KEY].slice(0, number).to_pylist())
+    return [key.hex() for key in islice(keys, number) if key]
+
+
+def _identities(column: Any) -> Any:  # noqa: ANN401 - an array, or one in chunks
+    return pc.utf8_lower(column.cast(pa.large_string()))
 
 
 def write_removals(
