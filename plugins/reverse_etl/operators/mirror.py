@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MEMBERS = "mirror=members"
 """The folder of all members beside those of the DAGs, none of which can have such a name."""
 
+LEAVING = "leaving"
+"""XCom key of the find task: how many rows have left, and why somebody is to be asked."""
+
 SAMPLE = 10
 
 

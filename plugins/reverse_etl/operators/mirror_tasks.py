@@ -22,16 +22,13 @@ from reverse_etl.operators.base import (
 from reverse_etl.operators.batch import deliver_batch, try_failed_again
 from reverse_etl.operators.deliver import LABEL
 from reverse_etl.operators.ledger import recording, run_ref
-from reverse_etl.operators.mirror import find_leaving, forget_removed
+from reverse_etl.operators.mirror import LEAVING, find_leaving, forget_removed
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
     from airflow.sdk.definitions.mappedoperator import MappedOperator
 
     from reverse_etl.sync import Sync
-
-LEAVING = "leaving"
-"""XCom key of the find task: how many rows have left, and why somebody is to be asked."""
 
 APPROVED = "approved"
 """XCom key of the approval task: whether somebody who was asked said yes."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_etl.operators.base import DELIVERY, RunParams
 from reverse_etl.operators.ledger import open_ledger, run_ref
-from reverse_etl.operators.mirror_tasks import LEAVING
+from reverse_etl.operators.mirror import LEAVING
 
 if TYPE_CHECKING:
     from reverse_etl.sync import Sync
