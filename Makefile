@@ -44,7 +44,7 @@ check: ## Lint, formatting, types and the fast tests; under a minute
 
 integration:
 	@devstack/bootstrap.sh --dev
-	@$(PYTHON_BIN) -m pytest -q -m 'integration and not reliability'
+	@$(PYTHON_BIN) -m pytest -q -m 'integration and not reliability' -n 2 --dist loadfile
 
 test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check what is left; about four minutes
 	@devstack/bootstrap.sh --dev

@@ -188,9 +188,9 @@ def _show_sandbox(sandbox: Sandbox) -> None:
 def _hints(outcome: Outcome, services: Services) -> Iterator[str]:
     results = [end["result"] for end in outcome.ends if isinstance(end["result"], dict)]
     totals = [result["totals"] for result in results if isinstance(result.get("totals"), dict)]
-    if services.database is not None and totals and not any(count["read"] for count in totals):
+    if services.database is not None and totals and not any(count.get("read") for count in totals):
         yield "The example data is of January 2026: make run DATE=2026-01-13"
-    if any(count["invalid"] or count["rejected"] or count["failed"] for count in totals):
+    if any(count.get("invalid") or count.get("rejected") for count in totals):
         yield "Which rows, and why: make reverse-etl ARGS='quarantine list'"
 
 

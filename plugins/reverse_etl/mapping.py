@@ -109,7 +109,12 @@ class FieldRenderer:
     ) -> None:
         self._constants = {field.name: field.value for field in fields if isinstance(field, Constant)}
         self._fields = [
-            (field.name, field.column, _converter(Kind(field.kind), write_datetime))
+            (
+                field.name,
+                field.column,
+                Kind(field.kind) in (Kind.AUTO, Kind.TEXT),
+                _converter(Kind(field.kind), write_datetime),
+            )
             for field in fields
             if isinstance(field, Field)
         ]
@@ -118,8 +123,11 @@ class FieldRenderer:
     def __call__(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return the payload fields; raise InvalidRow that names the field, never its value."""
         payload: dict[str, object] = {}
-        for name, column, convert in self._fields:
+        for name, column, takes_text, convert in self._fields:
             value = row[column]
+            if takes_text and type(value) is str and value.isascii():
+                payload[name] = value
+                continue
             if value is None:
                 if self._keep_nulls:
                     payload[name] = None
@@ -159,8 +167,6 @@ def _converter(kind: Kind, write_datetime: Callable[[datetime], str]) -> Callabl
 
 
 def _auto(value: object, write_datetime: Callable[[datetime], str]) -> object:
-    if type(value) is str and value.isascii():
-        return value
     match value:
         case bool():
             return value
@@ -236,6 +242,14 @@ def as_json(value: object) -> object:
         return orjson.loads(as_text(value))
     except orjson.JSONDecodeError:
         raise InvalidRow("not_json", "the text is not JSON") from None
+
+
+def json_bytes(payload: object) -> bytes:
+    """Return a payload as JSON; one with a field nested deeper than the encoder goes (254) is refused."""
+    try:
+        return orjson.dumps(payload)
+    except orjson.JSONEncodeError:
+        raise InvalidRow("not_json", "a field is nested too deep to be written as JSON") from None
 
 
 def aware(value: object) -> datetime:

@@ -9,6 +9,7 @@ from reverse_etl.delivery.breaker import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A
 from reverse_etl.delivery.destination import Call, RenderedRow, Verdict
 from reverse_etl.delivery.engine import PACKS_AHEAD
 from reverse_etl.delivery.outcomes import Outcome, add_up
+from reverse_etl.delivery.reading import ROWS_AT_ONCE
 from reverse_etl.errors import (
     AuthenticationRefused,
     CallFailed,
@@ -149,7 +150,7 @@ async def test_rows_are_read_only_as_fast_as_they_are_sent() -> None:
 
     def counting() -> Iterable[Mapping[str, object]]:
         nonlocal read
-        for row in rows(1000):
+        for row in rows(5_000):
             read += 1
             yield row
 
@@ -162,7 +163,7 @@ async def test_rows_are_read_only_as_fast_as_they_are_sent() -> None:
 
     platform.judge = watch
     await Run(platform).deliver(counting())
-    assert furthest <= platform.requests_in_flight * PACKS_AHEAD + 1
+    assert furthest <= platform.requests_in_flight * PACKS_AHEAD + ROWS_AT_ONCE + 1
 
 
 # --- Packs -----------------------------------------------------------------------------------------------------
@@ -333,3 +334,20 @@ async def test_a_lane_gives_each_kind_the_results_of_its_own_calls() -> None:
     run = await Run(platform).deliver(rows(50))
     assert run.counts == {"rejected": 50}
     assert {call.call for result in run.results for call in result.calls} == {"update", "event"}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01])
+async def test_a_row_held_back_holds_back_the_rows_that_share_its_other_identifier(pause: float) -> None:
+    """Row 1 is of the same person as row 0 and as row 2, which have no identifier in common."""
+
+    class TwoNames(Platform):
+        def render(self, row: Mapping[str, object]) -> RenderedRow:
+            return super().render(row)._replace(identifiers=tuple(str(row["person"]).split()))
+
+    platform = TwoNames(lambda call, row_id: CallFailed("no", status=500) if row_id == 0 else None, pause=pause)
+    people = {0: "email:a", 300: "email:a userId:u", 301: "userId:u", 302: "userId:other"}
+    filler = {number: f"userId:{number}" for number in range(1, 300)}
+    source = [{"id": number, "person": person} for number, person in sorted({**people, **filler}.items())]
+    run = await Run(platform).deliver(source)
+    assert [run.by_id(row_id).code for row_id in (300, 301)] == ["earlier_row_failed"] * 2
+    assert run.by_id(302).code == "delivered"

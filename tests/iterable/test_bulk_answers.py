@@ -167,6 +167,11 @@ def test_lists_of_another_shape_are_no_lists(lists: object) -> None:
     assert codes(read({"successCount": 3, "failCount": 0, "failedUpdates": lists}).verdicts(CALLS)) == ["delivered"] * 3
 
 
+@pytest.mark.parametrize("lists", [{"invalidEmails": [""]}, {"invalidUserIds": [""]}, {"forgottenUserIds": [""]}])
+def test_an_empty_name_stands_for_no_row(lists: dict[str, list[str]]) -> None:
+    assert codes(verdicts(failedUpdates=lists)) == ["open"] * 3
+
+
 def test_a_row_named_although_no_failure_is_counted_is_refused() -> None:
     found = read({"successCount": 3, "failCount": 0, "failedUpdates": {"invalidEmails": ["ada@example.com"]}})
     assert codes(found.verdicts(CALLS)) == ["invalid_identifier", "delivered", "delivered"]

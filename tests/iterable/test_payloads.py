@@ -14,9 +14,9 @@ from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.payloads import (
     EVENT_ID_NAMESPACE,
+    EventIds,
     RowRenderer,
     check_email,
-    derive_event_id,
     iterable_datetime,
 )
 from reverse_etl.mapping import Constant, Field
@@ -91,9 +91,10 @@ def test_an_email_is_good_exactly_when_the_library_takes_it(domain: str) -> None
             assert check_email(email) == email
 
 
-@given(st.lists(st.text(), max_size=4))
-def test_an_events_id_is_a_uuid_of_version_5(parts: list[str]) -> None:
-    assert derive_event_id(*parts) == str(uuid.uuid5(EVENT_ID_NAMESPACE, join_key(parts).hex()))
+@given(st.text(), st.text(), st.lists(st.text(), max_size=3))
+def test_an_events_id_is_a_uuid_of_version_5(sync: str, event: str, values: list[str]) -> None:
+    expected = uuid.uuid5(EVENT_ID_NAMESPACE, join_key([sync, event, *values]).hex())
+    assert EventIds(sync, event)(values) == str(expected)
 
 
 def renderer(mapping: IterableDestination = MAPPING, sync_name: str = "views") -> RowRenderer:
@@ -130,6 +131,15 @@ def test_a_row_that_must_not_be_sent_is_refused_with_its_reason(changes: dict[st
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("depth", [253, 900])
+def test_json_nested_deeper_than_can_be_written_refuses_the_row_and_stops_nothing(depth: int) -> None:
+    mapping = IterableDestination(email="email", user=UserUpdate((Field("first_name", kind="json"),)))
+    row = {**ROW, "first_name": "[" * depth + "]" * depth}
+    with pytest.raises(InvalidRow, match="not_json"):
+        renderer(mapping)(row)
+    assert renderer(mapping)({**row, "first_name": "[" * 99 + "]" * 99}).calls
+
+
 @pytest.mark.parametrize("user_id", ["x" * 53, "ends with blank ", "ümlaut", "tab\there", True])
 def test_a_malformed_user_id_is_refused(user_id: object) -> None:
     with pytest.raises(InvalidRow, match="user_id_malformed|not_text"):
@@ -142,7 +152,7 @@ def test_a_row_becomes_an_update_and_then_an_event() -> None:
         {
             "email": "Ada@Example.com",
             "eventName": "page_view",
-            "id": derive_event_id("views", "page_view", 41),
+            "id": EventIds("views", "page_view")([41]),
             "createdAt": 1768293015,
             "dataFields": {"page": "pricing", "timestamp": "2026-01-13 08:30:15 +00:00"},
         },
@@ -171,7 +181,7 @@ def test_the_same_row_has_the_same_event_id_and_another_row_another_one() -> Non
 
 
 def test_event_ids_of_two_events_or_syncs_never_meet() -> None:
-    ids = {derive_event_id(sync, event, 1) for sync in ("a", "b") for event in ("seen", "left")}
+    ids = {EventIds(sync, event)([1]) for sync in ("a", "b") for event in ("seen", "left")}
     assert len(ids) == 4
 
 

@@ -92,6 +92,19 @@ def test_a_clock_that_was_set_back_does_not_stop_delivery(ledger: Ledger) -> Non
     assert ledger.budgets.lease(ACCOUNT, ENDPOINT, 1, 10, now=NOW - 86_400).wait == pytest.approx(0.1)
 
 
+def test_a_push_back_left_by_a_clock_that_was_set_back_does_not_stop_delivery(ledger: Ledger) -> None:
+    ledger.budgets.push_back(ACCOUNT, ENDPOINT, 60, now=NOW)
+    assert ledger.budgets.lease(ACCOUNT, ENDPOINT, 1, 10, now=NOW - 3000).wait == 3060
+    assert ledger.budgets.lease(ACCOUNT, ENDPOINT, 1, 10, now=NOW - 86_400).wait == 0
+    ledger.budgets.push_back(ACCOUNT, ENDPOINT, 30, now=NOW - 86_400)
+    assert ledger.budgets.lease(ACCOUNT, ENDPOINT, 1, 10, now=NOW - 86_400).wait == 30
+
+
+def test_a_push_back_lasts_an_hour_at_most(ledger: Ledger) -> None:
+    ledger.budgets.push_back(ACCOUNT, ENDPOINT, 1e9, now=NOW)
+    assert ledger.budgets.lease(ACCOUNT, ENDPOINT, 1, 10, now=NOW).wait == 3600
+
+
 def test_the_clock_of_the_database_is_about_the_time_of_day(ledger: Ledger) -> None:
     import time
 

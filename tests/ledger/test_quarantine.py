@@ -60,6 +60,28 @@ def test_a_delivery_takes_out_its_call_and_the_refusal_of_the_row(ledger: Ledger
     assert held(ledger, "other") == {(key("anna"), UPDATE)}
 
 
+@pytest.mark.parametrize("code", ["InvalidEmailAddressError", "BadParams"])
+def test_rows_that_share_a_key_and_are_refused_together_are_one(ledger: Ledger, code: str) -> None:
+    attempt = ledger.begin(ref())
+    attempt.mark(0, [rejected("anna"), rejected("anna", code=code)._replace(place=1)])
+    attempt.mark(0, [invalid("bert"), invalid("bert")._replace(place=1)])
+    assert held(ledger) == {(key("anna"), UPDATE), (key("bert"), WHOLE_ROW)}
+    assert [call.tries for call in ledger.quarantine.calls("page_views")] == [1, 1]
+
+
+def test_a_person_who_is_suppressed_leaves(ledger: Ledger) -> None:
+    ledger.begin(ref()).mark(0, [rejected("anna"), rejected("anna", TRACK), invalid("anna"), rejected("bert")])
+    suppressed = Marked(key("anna"), UPDATE, Outcome.SUPPRESSED, "ForgottenUserError", 400, 1)
+    ledger.begin(ref(run_id="next")).mark(0, [suppressed])
+    assert held(ledger) == {(key("anna"), TRACK), (key("bert"), UPDATE)}
+
+
+def test_a_row_they_refuse_is_no_longer_one_that_we_refused(ledger: Ledger) -> None:
+    ledger.begin(ref()).mark(0, [invalid("anna"), invalid("bert")])
+    ledger.begin(ref(run_id="next")).mark(0, [rejected("anna"), failed("bert")])
+    assert held(ledger) == {(key("anna"), UPDATE), (key("bert"), WHOLE_ROW)}
+
+
 def test_one_mark_may_deliver_one_call_and_have_the_next_refused(ledger: Ledger) -> None:
     ledger.begin(ref()).mark(0, [rejected("anna"), invalid("anna")])
     ledger.begin(ref(run_id="next")).mark(0, [delivered("anna"), rejected("anna", TRACK)])

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.delivery.results import read_results
-from reverse_etl.iterable.payloads import EVENT_TRACK, derive_event_id
+from reverse_etl.iterable.payloads import EVENT_TRACK, EventIds
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.redaction import KeyHasher
 from tests.reliability.source import DELIVERED, EVENT, Source, View
@@ -163,10 +163,9 @@ def _users(source: Source, users: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _events(source: Source, sync: str, events: list[dict[str, Any]]) -> Iterator[str]:
+    event_id = EventIds(sync, EVENT)
     expected = {
-        derive_event_id(sync, EVENT, row.id): row
-        for row, fate in zip(source.rows, source.fates, strict=True)
-        if fate == DELIVERED
+        event_id([row.id]): row for row, fate in zip(source.rows, source.fates, strict=True) if fate == DELIVERED
     }
     found = Counter(event["id"] for event in events)
     of_row = Counter(event["dataFields"].get("view_id") for event in events)

@@ -13,13 +13,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypedDict, Unpack
 
-import orjson
-
 from reverse_etl.customerio.events import SemanticEvent
 from reverse_etl.customerio.limits import LARGEST_MESSAGE_BYTES
 from reverse_etl.customerio.values import iso_datetime, jsonable
 from reverse_etl.errors import InvalidRow
-from reverse_etl.mapping import as_text
+from reverse_etl.mapping import as_text, json_bytes
 from reverse_etl.redaction import join_key
 
 User = str | int | None
@@ -137,7 +135,7 @@ def derive_message_id(*parts: object) -> str:
 
 def encoded(fields: Values) -> bytes:
     """Return a message as JSON bytes; raise InvalidRow when it is larger than Customer.io takes."""
-    return checked_size(orjson.dumps(fields))
+    return checked_size(json_bytes(fields))
 
 
 def checked_size(body: bytes) -> bytes:

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
-
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.customerio.messages import Type, check_identifier, checked_size, derive_message_id, encoded
 from reverse_etl.customerio.values import iso_datetime
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
-from reverse_etl.mapping import FieldRenderer, aware
+from reverse_etl.mapping import FieldRenderer, aware, json_bytes
 from reverse_etl.redaction import key_of
 
 IDENTIFY = "identify"
@@ -66,7 +64,7 @@ class _IdentifyRenderer:
         message: dict[str, object] = {"type": Type.IDENTIFY.value, **person, "traits": self._render(row)}
         if self._timestamp:
             message["timestamp"] = _moment(row[self._timestamp])
-        content = orjson.dumps(message)
+        content = json_bytes(message)
         message_id = derive_message_id(*self._scope, *key_of(row, self._key), content.decode())
         return checked_size(b'{"messageId":"%s",%s' % (message_id.encode(), content[1:]))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Call, Destination, Verdict
@@ -123,11 +122,10 @@ class DeliveryEngine:
         for _ in range(ROWS_AT_ONCE):
             if not self._wants_rows:
                 return
-            row = await reader.next()
-            if row is None:
+            if not reader.ahead and not await reader.fill():
                 self._all_read = True
-            else:
-                self._admit(reader, row)
+                return
+            self._admit(reader, reader.ahead.popleft())
 
     @property
     def _wants_rows(self) -> bool:
@@ -151,6 +149,7 @@ class DeliveryEngine:
             self._finish(RowResult(key, Outcome.FAILED, "not_sent", tuple(admitted.results)))
             return
         if not self._held_back.isdisjoint(rendered.identifiers):
+            self._held_back.update(rendered.identifiers)
             self._finish(_held_back(key, admitted.results))
             return
         self._under_way[id(admitted)] = admitted
@@ -199,8 +198,8 @@ class DeliveryEngine:
         allowed = self._destination.requests_in_flight if self._breaker.has_answered else 1
         return len(self._sending) < allowed
 
-    async def _send(self, lane: str, pack: Sequence[RowInFlight]) -> None:
-        calls = [row.next_call for row in pack]
+    async def _send(self, lane: str, pack: Sequence[tuple[RowInFlight, Call]]) -> None:
+        calls = [call for _, call in pack]
         self._in_flight[lane] += 1
         try:
             try:
@@ -210,18 +209,19 @@ class DeliveryEngine:
             results = _results_of(calls, verdicts)
             await self._journal.mark(list(self._marks(pack, verdicts, results)))
             self._breaker.note(lane, verdicts)
-            for row, result in zip(pack, results, strict=True):
+            for (row, _), result in zip(pack, results, strict=True):
                 self._advance(row, result)
         finally:
             self._in_flight[lane] -= 1
             self._changed.set()
 
     def _marks(
-        self, pack: Sequence[RowInFlight], verdicts: Sequence[Verdict], results: Sequence[CallResult]
+        self, pack: Sequence[tuple[RowInFlight, Call]], verdicts: Sequence[Verdict], results: Sequence[CallResult]
     ) -> Iterator[Mark]:
-        for row, verdict, result in zip(pack, verdicts, results, strict=True):
+        fingerprint = self._hash_key.fingerprint
+        for (row, call), verdict, result in zip(pack, verdicts, results, strict=True):
             if not isinstance(verdict, AccountRefused):  # no row is to blame for that
-                yield Mark(row.key, result, self._hash_key.fingerprint(row.next_call.body), row.place)
+                yield Mark(row.key, result, fingerprint(call.body), row.place)
 
     def _advance(self, row: RowInFlight, result: CallResult) -> None:
         row.results.append(result)
@@ -261,7 +261,7 @@ class DeliveryEngine:
 def _without_sending(row: RowInFlight) -> RowResult:
     """Return the result of a row all of whose calls were known; where none had to be sent, it lists none."""
     result = RowResult.of_calls(row.key, row.results)
-    return replace(result, calls=()) if result.outcome is Outcome.UNCHANGED else result
+    return result._replace(calls=()) if result.outcome is Outcome.UNCHANGED else result
 
 
 def _held_back(key: str, results: Sequence[CallResult]) -> RowResult:

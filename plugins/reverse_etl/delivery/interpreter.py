@@ -17,9 +17,11 @@ OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 @contextmanager
 def tuned() -> Iterator[None]:
-    """Let the ledger's thread in sooner, and collect garbage less: what is loaded by now is not gone through at all."""
+    """Let the ledger's thread in sooner, and collect garbage less: what is loaded by now is not gone through at all.
+
+    Garbage of before is not collected first: beside Airflow that takes as long as some thousand rows.
+    """
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *thresholds[1:])
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from reverse_etl.errors import (
     CallRejected,
@@ -59,8 +60,7 @@ class CallResult:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(NamedTuple):
     """The outcome of one row: its hashed key and the results of its calls, in the order they were made.
 
     `code` and `outcome` are those of the row; calls after the first one not delivered were never made and are absent.
@@ -124,9 +124,11 @@ class Totals:
     def add(self, result: RowResult) -> None:
         """Count one row."""
         self.outcomes[result.outcome] += 1
+        if result.outcome is Outcome.DELIVERED:
+            return
         self.partial += result.is_partial
         self.without_delivery += result.outcome in FAILURES and not result.is_partial
-        if result.outcome not in (*ARRIVED, Outcome.PLANNED):
+        if result.outcome not in (Outcome.UNCHANGED, Outcome.PLANNED):
             self.reasons[(result.outcome, result.code)] += 1
 
     @property

@@ -28,7 +28,7 @@ class RowInFlight:
 
     def pass_known(self) -> None:
         """Take over the results known already, up to the next call that must be sent or one that did not arrive."""
-        for result in self.known[len(self.results) :]:
+        for result in self.known[len(self.results) :] if self.known else ():
             if result is None or not self.may_go_on:
                 return
             self.results.append(result)
@@ -55,13 +55,13 @@ class Packer:
     def __init__(self, lane: str, limit: PackLimit) -> None:
         self.lane = lane
         self.limit = limit
-        self._rows: deque[RowInFlight] = deque()
+        self._rows: deque[tuple[RowInFlight, Call]] = deque()
         self._bytes = 0
 
-    def add(self, row: RowInFlight) -> None:
-        """Take a row whose next call goes this lane."""
-        self._rows.append(row)
-        self._bytes += len(row.next_call.body)
+    def add(self, row: RowInFlight, call: Call) -> None:
+        """Take a row whose next call, `call`, goes this lane."""
+        self._rows.append((row, call))
+        self._bytes += len(call.body)
 
     @property
     def is_full(self) -> bool:
@@ -73,17 +73,17 @@ class Packer:
 
     def drain(self) -> list[RowInFlight]:
         """Return all rows; none is left."""
-        rows = list(self._rows)
+        rows = [row for row, _ in self._rows]
         self._rows.clear()
         self._bytes = 0
         return rows
 
-    def take(self) -> list[RowInFlight]:
+    def take(self) -> list[tuple[RowInFlight, Call]]:
         """Return the next pack, in the order the rows came; a row too large for any pack goes alone."""
-        pack: list[RowInFlight] = []
+        pack: list[tuple[RowInFlight, Call]] = []
         size = 0
         while self._rows and len(pack) < self.limit.calls:
-            more = len(self._rows[0].next_call.body)
+            more = len(self._rows[0][1].body)
             if pack and size + more > self.limit.body_bytes:
                 break
             pack.append(self._rows.popleft())
@@ -102,13 +102,13 @@ class Packers:
 
     def add(self, row: RowInFlight) -> Packer:
         """Put a row where its next call belongs and return that packer."""
-        kind = row.next_call.kind
-        packer = self._by_kind.get(kind)
+        call = row.next_call
+        packer = self._by_kind.get(call.kind)
         if packer is None:
-            limit = self._limit_of(kind)
-            lane = limit.lane or kind
-            packer = self._by_kind[kind] = self._by_lane.setdefault(lane, Packer(lane, limit))
-        packer.add(row)
+            limit = self._limit_of(call.kind)
+            lane = limit.lane or call.kind
+            packer = self._by_kind[call.kind] = self._by_lane.setdefault(lane, Packer(lane, limit))
+        packer.add(row, call)
         return packer
 
     def __iter__(self) -> Iterator[Packer]:

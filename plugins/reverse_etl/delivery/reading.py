@@ -13,7 +13,7 @@ from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import InvalidRow
 from reverse_etl.redaction import KeyHasher, key_of
 
-ROWS_LOOKED_UP_AT_ONCE = 1_000
+ROWS_AT_ONCE = 1_000
 """One question to the ledger for so many rows; their rendered calls are held meanwhile."""
 
 Row = Mapping[str, object]
@@ -32,7 +32,7 @@ class ReadRow(NamedTuple):
 
 
 class Reader:
-    """Gives out the rows of `source` one by one, having looked up what the journal compares with."""
+    """Gives out the rows of `source`, having looked up what the journal compares with."""
 
     def __init__(
         self,
@@ -48,23 +48,24 @@ class Reader:
         self._key = key
         self._hash_key = hash_key
         self._journal = journal
-        self._at_once = ROWS_LOOKED_UP_AT_ONCE if journal.compares else 1
         self._read = 0
-        self._ahead: deque[ReadRow] = deque()
+        self.ahead: deque[ReadRow] = deque()
         self._versions = _Versions()
 
-    async def next(self) -> ReadRow | None:
-        """Return the next row, None at the end; raise what the journal raises."""
-        if not self._ahead:
-            self._ahead.extend(map(self._rendered, islice(self._source, self._at_once)))
-            if self._journal.compares:
-                await self._journal.look_up(list({row.key for row in self._ahead if row.rendered is not None}))
-        return self._ahead.popleft() if self._ahead else None
+    async def fill(self) -> bool:
+        """Put the next rows into `ahead`, from where they are taken; return False at the end.
+
+        Raise what the journal raises.
+        """
+        self.ahead.extend(map(self._rendered, islice(self._source, ROWS_AT_ONCE)))
+        if self._journal.compares:
+            await self._journal.look_up(list({row.key for row in self.ahead if row.rendered is not None}))
+        return bool(self.ahead)
 
     def rest(self) -> Iterator[ReadRow]:
         """Yield the rows that are left, without looking anything up."""
-        while self._ahead:
-            yield self._ahead.popleft()
+        while self.ahead:
+            yield self.ahead.popleft()
         yield from map(self._rendered, self._source)
 
     def known(self, key: str, rendered: RenderedRow) -> Sequence[CallResult | None]:

@@ -89,7 +89,7 @@ class _Pack:
             raise
         except BadRows as refusal:
             return await self._without_bad_rows(calls, refusal)
-        except (CallRejected, UserSuppressed) as refusal:
+        except (CallRejected, UserNotFound, UserSuppressed) as refusal:
             return await self._divide(calls, refusal)
         except DestinationError as failure:
             return [failure] * len(calls)
@@ -103,14 +103,20 @@ class _Pack:
         bad = {place for place in refusal.rows if place < len(calls)}
         if not bad:
             return await self._divide(calls, refusal)
-        rest = iter(await self.resolve([call for place, call in enumerate(calls) if place not in bad]))
+        left = [call for place, call in enumerate(calls) if place not in bad]
+        # An answer may name one bad row at a time.
+        rest = iter(await (self._singly.send(left) if self._is_refused_too_often() else self.resolve(left)))
         return [refusal if place in bad else next(rest) for place in range(len(calls))]
 
     async def _divide(self, calls: Sequence[Call], refusal: DestinationError) -> list[Verdict]:
         if len(calls) == 1:
             return [refusal]
-        self._refused_requests += 1
-        if self._refused_requests > MOST_REFUSED_REQUESTS:
+        if self._is_refused_too_often():
             return await self._singly.send(calls)
         middle = len(calls) // 2
         return await self.resolve(calls[:middle]) + await self.resolve(calls[middle:])
+
+    def _is_refused_too_often(self) -> bool:
+        """Count a refused request; whether the rows left should go singly."""
+        self._refused_requests += 1
+        return self._refused_requests > MOST_REFUSED_REQUESTS

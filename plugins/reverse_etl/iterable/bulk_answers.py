@@ -109,7 +109,8 @@ def _named(body: Mapping[str, object], suffix: str, fold: Callable[[str], str]) 
 
 
 def _texts(values: object) -> list[str]:
-    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+    """Return the texts of a list; an empty one names nobody, and must not match the rows without that identifier."""
+    return [value for value in values if isinstance(value, str) and value] if isinstance(values, list) else []
 
 
 def _whole_refusal(answer: Answer, clock: Callable[[], float]) -> DestinationError:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
-import orjson
 from email_validator import EmailNotValidError, validate_email
 
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.limits import LARGEST_BODY_BYTES, LONGEST_USER_ID
-from reverse_etl.mapping import FieldRenderer, as_text, aware
+from reverse_etl.mapping import FieldRenderer, as_text, aware, json_bytes
 from reverse_etl.redaction import join_key, key_of
 
 USER_UPDATE = "user_update"
 EVENT_TRACK = "event_track"
 
 EVENT_ID_NAMESPACE = uuid.UUID("6f0e7ad1-40a4-5c6e-8f4e-0d1f0c2f7c5b")
-EVENT_IDS = hashlib.sha1(EVENT_ID_NAMESPACE.bytes, usedforsecurity=False)
 VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 """What a UUID's variant makes of the 17th hexadecimal digit."""
 
@@ -91,7 +89,7 @@ class _EventRenderer:
         self.name = event.name
         self._created_at = event.created_at
         self._id_columns = event.id_columns or key
-        self._id_scope = (sync_name, event.name)
+        self._ids = EventIds(sync_name, event.name)
         self._render = FieldRenderer(event.fields, iterable_datetime, keep_nulls=False)
 
     def __call__(self, row: Mapping[str, object]) -> dict[str, object]:
@@ -106,7 +104,7 @@ class _EventRenderer:
         values = key_of(row, self._id_columns)
         if None in values:
             raise InvalidRow("event_id_missing", "a column of the event's id is NULL")
-        return derive_event_id(*self._id_scope, *values)
+        return self._ids(values)
 
     @staticmethod
     def _seconds(value: object) -> int:
@@ -118,17 +116,24 @@ class _EventRenderer:
         return seconds
 
 
-def derive_event_id(*parts: object) -> str:
-    """Return the id of an event: the same parts give the same id, in letters, digits and hyphens.
+class EventIds:
+    """Makes the ids of a sync's events: the same values give the same id, in letters, digits and hyphens.
 
     Iterable overwrites an event whose id it knows. Source: OpenAPI of `events/track`; ids are unique in a project, so
-    the parts hold the event's name.
+    the event's name is part of what they are made of.
     """
-    # uuid5 of the standard library, which makes objects this has no use for and takes four times as long.
-    hashing = EVENT_IDS.copy()
-    hashing.update(join_key(parts).hex().encode())
-    digits = hashing.hexdigest()
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+
+    def __init__(self, sync_name: str, event_name: str) -> None:
+        # uuid5 of the standard library, which makes objects this has no use for and takes four times as long.
+        self._begun = hashlib.sha1(EVENT_ID_NAMESPACE.bytes, usedforsecurity=False)
+        self._begun.update(join_key((sync_name, event_name)).hex().encode())
+
+    def __call__(self, values: Iterable[object]) -> str:
+        """Return the id of the event with these values in its id columns."""
+        hashing = self._begun.copy()
+        hashing.update(join_key(values).hex().encode())
+        digits = hashing.hexdigest()
+        return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
 
 def check_email(value: object) -> str:
@@ -173,7 +178,7 @@ def check_user_id(value: object) -> str:
 
 def encode(payload: Mapping[str, object]) -> bytes:
     """Return the payload as JSON bytes; raise InvalidRow when it is larger than Iterable takes."""
-    body = orjson.dumps(payload)
+    body = json_bytes(payload)
     if len(body) > LARGEST_BODY_BYTES:
         raise InvalidRow("too_large", f"the call has {len(body)} bytes, at most {LARGEST_BODY_BYTES} are taken")
     return body

@@ -21,8 +21,14 @@ class SingleSender:
         self._client = client
 
     async def send(self, calls: Sequence[Call]) -> list[Verdict]:
-        """Return the verdict on each call, in their order; raise AccountRefused."""
-        return await asyncio.gather(*map(self._send_one, calls))
+        """Return the verdict on each call, in their order; raise AccountRefused, and then send no more."""
+        sending = [asyncio.ensure_future(self._send_one(call)) for call in calls]
+        try:
+            return await asyncio.gather(*sending)
+        finally:
+            for one in sending:
+                one.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
 
     async def _send_one(self, call: Call) -> Verdict:
         try:

@@ -13,7 +13,7 @@ from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
-from reverse_etl.ledger.marking import DELIVERED, Mark, Writers, cleaned, settled
+from reverse_etl.ledger.marking import DELIVERED, Alike, Mark, Writers, cleaned, grouped
 from reverse_etl.ledger.records import Clock, Marked, RunRef, fingerprint_of
 from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, RUNS
 from reverse_etl.ledger.settling import Settling
@@ -82,20 +82,26 @@ class Attempt:
 
         A delivery once recorded stays recorded, whatever is marked later in the same attempt; its fingerprint is
         forgotten when a call with another one was not confirmed after it. `invalid` and `rejected` calls go into
-        quarantine; a delivery takes the call, and a refusal of the whole row, out of it. Row states follow by `settle`.
+        quarantine; a delivery or suppression takes the call, and with a refusal of theirs our own of the whole row, out
+        of it. Row states follow by `settle`.
         Raises LedgerUnavailable when it cannot be recorded: then nothing more may be sent.
         """
-        if not results:
-            return
-        kept = settled(cleaned(results))
-        words = {word for result in kept for word in (result.call, result.code)}
+        if results:
+            self._mark(batch, grouped(results))
+
+    def mark_alike(self, batch: int, groups: Sequence[Alike]) -> None:
+        """Record calls as `mark` does, already grouped by result; no call of a row may be in them twice."""
+        if groups:
+            self._mark(batch, cleaned(groups))
+
+    def _mark(self, batch: int, groups: Sequence[Alike]) -> None:
         mark = Mark(
             attempt_id=self.id,
             sync=self.ref.sync,
             batch=batch,
             at=int(self._clock() * MICROSECONDS),
-            results=kept,
-            labels=self._labels.numbers(words),
+            groups=groups,
+            labels=self._labels.numbers({word for group in groups for word in (group.result.call, group.result.code)}),
         )
         self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
 

@@ -30,6 +30,9 @@ LONGEST_QUEUE_SECONDS = 3600.0
 LONGEST_QUEUE_SLOTS = 1000
 """No queue of leases has both: a budget further ahead was left by a clock that has been set back since."""
 
+LONGEST_PAUSE_SECONDS = 3600.0
+"""A budget that is paused for longer was left so by a clock that has been set back since."""
+
 ACCOUNT_LENGTH = 32
 
 Result = TypeVar("Result")
@@ -67,23 +70,24 @@ class Budgets:
         interval = MICROSECONDS / per_second
 
         def reserve(connection: Connection, budget: _Budget, present: int) -> Lease:
-            ahead = budget.next_free - present
             longest_queue = max(LONGEST_QUEUE_SECONDS * MICROSECONDS, LONGEST_QUEUE_SLOTS * interval)
-            next_free = budget.next_free if ahead <= longest_queue else present
-            start = max(present, next_free, budget.paused_until)
+            next_free = _unless_left_over(budget.next_free, present, longest_queue)
+            start = max(present, next_free, _pause(budget, present))
             _move(connection, account, endpoint, next_free=start + math.ceil(slots * interval))
             return Lease(start / MICROSECONDS, (start - present) / MICROSECONDS, 1 / per_second, slots)
 
         return self._with_budget("lease request slots", account, endpoint, now, reserve)
 
     def push_back(self, account: str, endpoint: str, seconds: float, *, now: float | None = None) -> None:
-        """Begin no new lease for that many seconds; leases given out stay valid, so they should be short."""
+        """Begin no new lease for so many seconds, an hour at most; leases given out stay valid: keep them short."""
         _check(account, endpoint)
         if seconds < 0 or not math.isfinite(seconds):
             raise ConfigurationError(f"a budget is pushed back by {seconds} s, expected 0 or more")
 
+        wait = math.ceil(min(seconds, LONGEST_PAUSE_SECONDS) * MICROSECONDS)
+
         def pause(connection: Connection, budget: _Budget, present: int) -> None:
-            until = max(budget.paused_until, present + math.ceil(seconds * MICROSECONDS))
+            until = max(_pause(budget, present), present + wait)
             _move(connection, account, endpoint, paused_until=until)
 
         self._with_budget("push back a rate budget", account, endpoint, now, pause)
@@ -126,6 +130,15 @@ class Budgets:
             return work(connection, _Budget(*row), present)
 
         return self._database.write(doing, locked)
+
+
+def _unless_left_over(moment: int, present: int, longest: float) -> int:
+    """Return the moment, or the present one where it is so far ahead that a clock set back since has left it."""
+    return moment if moment - present <= longest else present
+
+
+def _pause(budget: _Budget, present: int) -> int:
+    return _unless_left_over(budget.paused_until, present, LONGEST_PAUSE_SECONDS * MICROSECONDS)
 
 
 def _move(connection: Connection, account: str, endpoint: str, **values: int) -> None:

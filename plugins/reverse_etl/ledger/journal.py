@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from reverse_etl.delivery.journal import Mark, unchanged
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.ledger.attempts import Attempt
+from reverse_etl.ledger.marking import Alike
 from reverse_etl.ledger.records import Marked
 
 FINAL = (Outcome.DELIVERED, Outcome.SUPPRESSED)
@@ -88,7 +90,26 @@ class BatchJournal:
         return self._attempt.resent(self._batch)
 
     def _write(self, held: Sequence[Mark]) -> None:
-        self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
+        groups = _alike(held)
+        if groups is None:
+            self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
+        else:
+            self._attempt.mark_alike(self._batch, groups)
+
+
+def _alike(held: Sequence[Mark]) -> list[Alike] | None:
+    """Return marks by result, the calls of a request mostly share one; None where a call of a row is in them twice."""
+    groups: dict[int, Alike] = {}
+    for key, result, fingerprint, place in held:
+        group = groups.get(id(result))
+        if group is None:
+            group = groups[id(result)] = Alike(result, [])
+        group.rows.append((place, key, fingerprint.hex() if fingerprint is not None else None))
+    places: defaultdict[str, set[int]] = defaultdict(set)
+    for result, rows in groups.values():
+        rows.sort()
+        places[result.call].update(place for place, _, _ in rows)
+    return list(groups.values()) if sum(map(len, places.values())) == len(held) else None
 
 
 def _marked(key: str, result: CallResult, fingerprint: bytes | None, place: int) -> Marked:

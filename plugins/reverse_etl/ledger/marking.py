@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, delete, select
 
-from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.records import (
     FINGERPRINT_BYTES,
@@ -29,6 +28,9 @@ DELIVERED = OUTCOME_NUMBERS[Outcome.DELIVERED]
 
 QUARANTINED = (Outcome.INVALID, Outcome.REJECTED)
 """Refused for good, by us or by them; another try needs another row."""
+
+SETTLED = (Outcome.DELIVERED, Outcome.SUPPRESSED)
+"""Nothing is left to do about the call: it leaves the quarantine."""
 
 ALIKE = ("call_kind", "code", "status", "tries", "request_id", "outcome")
 """What the calls of a bulk request have in common when nothing went wrong."""
@@ -69,80 +71,121 @@ class Writers:
         )
 
 
+class Alike(NamedTuple):
+    """Calls of different rows that ended the same; a row is its place, its hashed key, its fingerprint in hexadecimal.
+
+    Rows are in the order of the table, so that workers that meet the same ones lock them in the same order, and
+    neighbours share a page.
+    """
+
+    result: CallResult
+    rows: list[tuple[int, str, str | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Results of one batch of one attempt, ready to be written: one per call and row, in the order of the table.
-
-    Sorted, so that workers that meet the same rows lock them in the same order, and neighbours share a page.
-    """
+    """Results of one batch of one attempt, ready to be written: one per call and row."""
 
     attempt_id: int
     sync: str
     batch: int
     at: int
-    results: Sequence[Marked]
+    groups: Sequence[Alike]
     labels: Mapping[str, int]
 
     def write(self, connection: Connection, writers: Writers) -> None:
         """Write everything; the caller's transaction makes it all or nothing."""
         self._write_outcomes(connection, writers)
         self._leave_quarantine(connection)
-        writers.quarantine(connection, list(self._quarantined()))
+        writers.quarantine(connection, self._quarantined())
 
     def _write_outcomes(self, connection: Connection, writers: Writers) -> None:
         of_the_batch = (self.attempt_id, self.batch, self.at)
-        alike = self._alike()
-        if len(alike) > MOST_GROUPS_ALIKE:
-            writers.outcomes(connection, list(self._outcomes()), of_the_batch)
+        if len(self.groups) > MOST_GROUPS_ALIKE:
+            writers.outcomes(connection, sorted(self._outcomes()), of_the_batch)
             return
-        for (call, code, status, tries, request_id, outcome), rows in alike.items():
-            shared = (self.labels[call], self.labels[code], status, tries, request_id, OUTCOME_NUMBERS[outcome])
-            writers.outcomes_alike(connection, rows, of_the_batch + shared)
+        for result, rows in self.groups:
+            writers.outcomes_alike(connection, rows, of_the_batch + self._shared(result))
 
-    def _alike(self) -> dict[tuple[Any, ...], list[tuple[object, ...]]]:
-        """Return the keys and fingerprints of calls by what they have in common."""
-        groups: dict[tuple[Any, ...], list[tuple[object, ...]]] = {}
-        for key, call, outcome, code, status, tries, request_id, fingerprint, place in self.results:
-            identified = fingerprint.hex() if fingerprint is not None else None
-            groups.setdefault((call, code, status, tries, request_id, outcome), []).append((place, key, identified))
-        return groups
+    def _shared(self, result: CallResult) -> tuple[object, ...]:
+        numbers = (self.labels[result.call], self.labels[result.code])
+        return (*numbers, result.status, result.tries, result.request_id, OUTCOME_NUMBERS[result.outcome])
 
-    def _outcomes(self) -> Iterator[tuple[object, ...]]:
-        numbers, labels = OUTCOME_NUMBERS, self.labels
-        for key, call, outcome, code, status, tries, request_id, fingerprint, place in self.results:
-            identified = fingerprint.hex() if fingerprint is not None else None
-            yield labels[call], place, key, labels[code], status, tries, request_id, identified, numbers[outcome]
+    def _outcomes(self) -> Iterator[tuple[Any, ...]]:
+        for result, rows in self.groups:
+            call, code, status, tries, request_id, outcome = self._shared(result)
+            for place, key, fingerprint in rows:
+                yield call, place, key, code, status, tries, request_id, fingerprint, outcome
 
     def _leave_quarantine(self, connection: Connection) -> None:
         of_the_sync = QUARANTINE.c.sync == self.sync
         if connection.execute(select(QUARANTINE.c.row_key).where(of_the_sync).limit(1)).first() is None:
             return
-        for call, keys in self._delivered_by_call():
+        for call, keys in self._leaving_by_call():
             connection.execute(
                 delete(QUARANTINE)
                 .where(of_the_sync, QUARANTINE.c.row_key.in_(keys))
                 .where(QUARANTINE.c.call_kind.in_([call, WHOLE_ROW]))
             )
 
-    def _quarantined(self) -> Iterator[tuple[object, ...]]:
-        for key, call, outcome, code, status, _, request_id, *_ in self.results:
-            if outcome in QUARANTINED:
-                seen = (self.at, self.at, 1, self.attempt_id)
-                yield self.sync, key, call, outcome.value, code, status, request_id, *seen
+    def _quarantined(self) -> list[tuple[object, ...]]:
+        """Return refused calls; rows that share a key are one, for PostgreSQL refuses to write a row twice."""
+        seen = (self.at, self.at, 1, self.attempt_id)
+        found: dict[tuple[str, str], tuple[object, ...]] = {}
+        for result, rows in self.groups:
+            if result.outcome in QUARANTINED:
+                facts = (result.call, result.outcome.value, result.code, result.status, result.request_id)
+                found |= {(key, result.call): (self.sync, key, *facts, *seen) for _, key, _ in rows}
+        return list(found.values())
 
-    def _delivered_by_call(self) -> Iterator[tuple[str, list[str]]]:
-        found = sorted((result.call, result.key) for result in self.results if result.outcome is Outcome.DELIVERED)
-        for call, pairs in groupby(found, key=lambda pair: pair[0]):
-            keys = [key for _, key in pairs]
-            for start in range(0, len(keys), KEYS_PER_STATEMENT):
-                yield call, keys[start : start + KEYS_PER_STATEMENT]
+    def _leaving_by_call(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield calls that are settled, and of rows refused by the platform that we refused them before."""
+        for result, rows in self.groups:
+            if result.outcome in SETTLED or (result.outcome is Outcome.REJECTED and result.call != WHOLE_ROW):
+                call = result.call if result.outcome in SETTLED else WHOLE_ROW
+                keys = sorted(key for _, key, _ in rows)
+                for start in range(0, len(keys), KEYS_PER_STATEMENT):
+                    yield call, keys[start : start + KEYS_PER_STATEMENT]
+
+
+def grouped(results: Sequence[Marked]) -> list[Alike]:
+    """Return the `settled` results by what they have in common, as the ledger can keep them.
+
+    Raises ConfigurationError for a result the ledger cannot hold.
+    """
+    groups: dict[tuple[Any, ...], Alike] = {}
+    for key, call, outcome, code, status, tries, request_id, fingerprint, place in settled(results):
+        facts = (call, outcome, code, status, tries, request_id)
+        group = groups.get(facts)
+        if group is None:
+            group = groups[facts] = Alike(CallResult(*facts), [])
+        group.rows.append((place, key, fingerprint.hex() if fingerprint is not None else None))
+    return cleaned(list(groups.values()))
+
+
+def cleaned(groups: Sequence[Alike]) -> list[Alike]:
+    """Return groups with codes and request ids, which come from outside, as every database can keep them.
+
+    Raises ConfigurationError for an outcome the ledger does not keep and for a call with an unusable name.
+    """
+    kept = []
+    for result, rows in groups:
+        if result.outcome not in OUTCOME_NUMBERS:
+            raise ConfigurationError(
+                f"the outcome {result.outcome} is not kept in the ledger; a dry run records nothing"
+            )
+        if result.call != WHOLE_ROW:
+            check_name("a call", result.call, LONGEST_NAME)
+        code = plain(result.code, LONGEST_CODE) or "unknown"
+        request_id = result.request_id and plain(result.request_id, LONGEST_REQUEST_ID)
+        kept.append(Alike(replace(result, code=code, request_id=request_id), rows))
+    return kept
 
 
 def settled(results: Sequence[Marked]) -> list[Marked]:
     """Return one result per call and row, sorted by them: the last delivery where there is one, else the last.
 
     A delivery followed by another version of the call that was not confirmed loses its fingerprint.
-    Raises ConfigurationError for a result the ledger cannot hold.
     """
     latest: dict[tuple[str, int, str], Marked] = {}
     for result in results:
@@ -159,26 +202,8 @@ _of_a_row = attrgetter("call", "place", "key")
 
 
 def _all_checked(results: list[Marked]) -> list[Marked]:
-    for outcome in {result.outcome for result in results} - OUTCOME_NUMBERS.keys():
-        raise ConfigurationError(f"the outcome {outcome} is not kept in the ledger; a dry run records nothing")
     for length in {len(result.key) for result in results} - {ROW_KEY_LENGTH}:
         raise ConfigurationError(f"a hashed key has {length} characters, expected {ROW_KEY_LENGTH}")
     for length in {len(result.fingerprint or b"") for result in results} - {0, FINGERPRINT_BYTES}:
         raise ConfigurationError(f"a fingerprint has {length} bytes, expected {FINGERPRINT_BYTES}")
     return results
-
-
-def cleaned(results: Sequence[Marked]) -> list[Marked]:
-    """Return results with codes and request ids, which come from outside, as every database can keep them."""
-    calls = {result.call for result in results} - {WHOLE_ROW}
-    for call in calls:
-        check_name("a call", call, LONGEST_NAME)
-    codes = {code: plain(code, LONGEST_CODE) or "unknown" for code in {result.code for result in results}}
-    ids = {found: found and plain(found, LONGEST_REQUEST_ID) for found in {result.request_id for result in results}}
-    if all(map(_is_same, codes.items())) and all(map(_is_same, ids.items())):
-        return list(results)
-    return [result._replace(code=codes[result.code], request_id=ids[result.request_id]) for result in results]
-
-
-def _is_same(pair: tuple[object, object]) -> bool:
-    return pair[0] == pair[1]

@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import ObjectStoragePath
@@ -99,7 +99,7 @@ def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterato
     delivery.run()
     delivery.finish()
     for result in results:
-        yield replace(result, code="no_result") if result.code == "not_sent" else result
+        yield result._replace(code="no_result") if result.code == "not_sent" else result
 
 
 def try_failed_again(ti: Any, totals: Totals) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Self
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ BATCH_BYTES = 64 * 1024**2
 """Bytes of rows in memory at which a batch ends although it has fewer rows than asked for."""
 ROW_GROUP_BYTES = 8 * 1024**2
 """Bytes of rows that are read at once; normal batches are one group."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEFTOVERS = (SCHEMA_FILE, "batch-*.parquet")
 
 
@@ -85,7 +87,8 @@ def read_rows(path: StagingPath, *, chunk_rows: int = 1000) -> Iterator[list[dic
     Raises StagingError when the file is missing or cannot be read.
     """
     for batch in read_record_batches(path, chunk_rows=chunk_rows):
-        yield batch.to_pylist()
+        names = batch.schema.names
+        yield [dict(zip(names, row, strict=True)) for row in zip(*map(_values, batch.columns), strict=True)]
 
 
 def read_record_batches(path: StagingPath, *, chunk_rows: int) -> Iterator[pa.RecordBatch]:
@@ -93,6 +96,14 @@ def read_record_batches(path: StagingPath, *, chunk_rows: int) -> Iterator[pa.Re
     with _reading(path) as file:
         for group in range(file.num_row_groups):
             yield from file.read_row_group(group).to_batches(max_chunksize=chunk_rows)
+
+
+def _values(column: pa.Array[Any]) -> list[object]:
+    """Return a column as Python values; those Arrow makes of moments itself take five times as long to make."""
+    if column.type != pa.timestamp("us", tz="UTC"):
+        return column.to_pylist()
+    moments = column.cast(pa.int64()).to_pylist()
+    return [None if moment is None else _EPOCH + timedelta(microseconds=moment) for moment in moments]
 
 
 def read_schema(folder: StagingPath) -> pa.Schema:
