@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reverse_etl.iterable.config import IterableDestination, UserUpdate
+from reverse_etl.iterable.config import DeleteUser, IterableDestination, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import Mirror
@@ -246,6 +246,18 @@ def test_more_than_the_share_waits_until_somebody_approves(
     assert "2 of 10 rows are more than the share of 10.0%" in seen["body"]
     assert finished.result["removals"]["outcomes"] == {"delivered": 2}
     assert flags(sandbox) == here(*range(1, 9)) | gone(9, 10)
+
+
+def test_users_are_deleted_where_the_mirror_says_so(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    odd = "o'neill+%2f/a@example.com"
+    members(1, 2, 3, m3=odd)
+    run(removal=DeleteUser())
+    assert set(flags(sandbox)) == {email(1), email(2), odd}
+    members(1)
+    assert run(removal=DeleteUser()).result["removals"]["outcomes"] == {"delivered": 2}
+    assert flags(sandbox) == here(1)
 
 
 def test_a_share_within_the_limit_asks_nobody(run: Run, members: Callable[..., None], sandbox: SandboxServer) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from reverse_etl.customerio.config import CustomerIODestination, DeletePerson, Identify, SuppressPerson, Track
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.incremental import Incremental
-from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
+from reverse_etl.iterable.config import DeleteUser, EventTrack, IterableDeletion, IterableDestination, UserUpdate
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import REMOVED_AT, Mirror
 from reverse_etl.sync import Sync
@@ -54,7 +55,7 @@ def test_a_bad_mirror_is_refused_when_it_is_built(removal: Any, share: Any, mess
         ({"mirror": Mirror(INACTIVE), "key": (REMOVED_AT,)}, "_removed_at and _row_key are kept free"),
         (
             {"mirror": Mirror(SuppressPerson())},
-            r"IterableDestination cannot remove people by SuppressPerson, expected UserUpdate\(\.\.\.\)",
+            r"IterableDestination cannot remove people by SuppressPerson, expected UserUpdate\(\.\.\.\) or DeleteUser",
         ),
         (
             {"mirror": Mirror(UserUpdate((Field("plan"),)))},
@@ -93,6 +94,14 @@ def test_a_removal_is_a_sync_of_its_own(tmp_path: Path) -> None:
     removal = sync(tmp_path, mirror=Mirror(INACTIVE), send="changed").removal()
     assert (removal.name, removal.key, removal.send, removal.mirror) == ("members__removal", ("id",), "all", None)
     assert removal.destination == IterableDestination(email="email", user=INACTIVE)
+
+
+def test_iterable_deletes_by_what_identifies_the_person(tmp_path: Path) -> None:
+    destination = IterableDestination(email="email", user_id="id", user=INACTIVE, conn_id="iterable_eu")
+    removal = sync(tmp_path, destination=destination, mirror=Mirror(DeleteUser())).removal()
+    assert removal.destination == IterableDeletion("email", "id", "iterable_eu")
+    with pytest.raises(ConfigurationError, match="IterableDeletion cannot remove people by DeleteUser"):
+        replace(removal, mirror=Mirror(DeleteUser()))
 
 
 @pytest.mark.parametrize(

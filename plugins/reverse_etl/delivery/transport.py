@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from reverse_etl.delivery.answers import Answer
 from reverse_etl.delivery.pacing import Pacer, Paces
@@ -86,8 +88,19 @@ class Transport(Generic[AnswerT]):
         self, pacer: Pacer, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
     ) -> AnswerT:
         """Post when the pace allows it; slow the pace down when the platform asks for it."""
+        return await self._in_pace(pacer, path, lambda: self.post(path, body, headers, timeout_seconds))
+
+    async def paced_delete(
+        self, pacer: Pacer, path: str, values: Mapping[str, str], headers: Mapping[str, str], timeout_seconds: float
+    ) -> AnswerT:
+        """Send a DELETE in the same way; `values` fill the places of `path`, which alone is logged."""
+        filled = path.format_map({name: quote(value, safe="") for name, value in values.items()})
+        url = URL(filled, encoded=True)
+        return await self._in_pace(pacer, path, lambda: self._request("DELETE", url, b"", headers, timeout_seconds))
+
+    async def _in_pace(self, pacer: Pacer, path: str, send: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
         await pacer.take()
-        answer = await self.post(path, body, headers, timeout_seconds)
+        answer = await send()
         log.debug("%s: HTTP %s, request id %s", path, answer.status, answer.request_id)
         if answer.status == 429:
             hint = self._hint(answer)
@@ -98,10 +111,16 @@ class Transport(Generic[AnswerT]):
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
         """Post and return the answer, whatever its status; raise the DestinationError of a request without one."""
+        return await self._request("POST", path, body, headers, timeout_seconds)
+
+    async def _request(
+        self, method: str, path: str | URL, body: bytes, headers: Mapping[str, str], timeout_seconds: float
+    ) -> AnswerT:
         if self._session is None:
             raise RuntimeError("the client is not open; use it as `async with client:`")
         try:
-            async with self._session.post(
+            async with self._session.request(
+                method,
                 path,
                 data=body,
                 headers=headers,

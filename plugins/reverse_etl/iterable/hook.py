@@ -14,12 +14,13 @@ from airflow.sdk.log import mask_secret
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.settings import stored_host
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.iterable.config import IterableDestination
+from reverse_etl.iterable.config import IterableDeletion, IterableDestination
 from reverse_etl.iterable.connection import IterableConnection
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.pacing import Paces
     from reverse_etl.iterable.client import IterableClient
+    from reverse_etl.iterable.deletion import DeletionDelivery
     from reverse_etl.iterable.destination import IterableDelivery
     from reverse_etl.iterable.privacy import IterablePrivacy
     from reverse_etl.sync import Sync
@@ -66,11 +67,18 @@ class IterableHook(BaseHook):
         return self.client()
 
     @asynccontextmanager
-    async def destination(self, sync: Sync, paces: Paces | None = None) -> AsyncIterator[IterableDelivery]:
+    async def destination(
+        self, sync: Sync, paces: Paces | None = None
+    ) -> AsyncIterator[IterableDelivery | DeletionDelivery]:
         """Open the destination of a sync for the delivery engine."""
+        from reverse_etl.iterable.deletion import DeletionDelivery
         from reverse_etl.iterable.destination import IterableDelivery
 
         mapping = sync.destination
+        if isinstance(mapping, IterableDeletion):
+            async with self.client(paces) as client:
+                yield DeletionDelivery(client, mapping, requests_in_flight=self.connection.requests_in_flight)
+            return
         if not isinstance(mapping, IterableDestination):
             raise ConfigurationError(f"sync {sync.name} is not for Iterable: {type(mapping).__name__}")
         async with self.client(paces) as client:

@@ -27,6 +27,8 @@ class Endpoint(StrEnum):
     EVENT_TRACK_BULK = "/api/events/trackBulk"
     USER_FORGET = "/api/users/forget"
     USER_UNFORGET = "/api/users/unforget"
+    USER_DELETE = "/api/users/{email}"
+    USER_DELETE_BY_ID = "/api/users/byUserId/{userId}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ LIMITS = {
     Endpoint.EVENT_TRACK_BULK: Limit(per_second=10),
     Endpoint.USER_FORGET: Limit(per_second=3),
     Endpoint.USER_UNFORGET: Limit(per_second=3),
+    Endpoint.USER_DELETE: Limit(per_second=100),
+    Endpoint.USER_DELETE_BY_ID: Limit(per_second=100),
 }
 
 FORGET_PER_DAY = 1_000
