@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from reverse_etl.errors import StagingError
 from reverse_etl.mirror import REMOVED_AT, ROW_KEY
 from reverse_etl.redaction import KeyHasher
 from reverse_etl.staging.batches import BatchRef, read_record_batches, write_table
@@ -102,11 +103,19 @@ class Members:
 
 def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table with the columns of a schema: the mapping may have changed since it was written."""
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+    return pa.table([_column(table, field) for field in schema], schema=schema)
+
+
+def _column(table: pa.Table, field: pa.Field[Any]) -> Any:  # noqa: ANN401 - an array, or one in chunks
+    if field.name not in table.column_names:
+        return pa.nulls(table.num_rows, field.type)
+    try:
+        return table[field.name].cast(field.type)
+    except pa.ArrowException:
+        raise StagingError(
+            f"column {field.name!r} of the members kept until now cannot be taken over as {field.type}; "
+            "remove the file under mirror=members in the staging folder: rows that left until now then stay"
+        ) from None
 
 
 def joined(arrays: Sequence[pa.Array[Any]]) -> pa.Array[Any]:
