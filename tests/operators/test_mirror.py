@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from reverse_etl.customerio.config import CustomerIODestination, DeletePerson, Identify, SuppressPerson
 from reverse_etl.iterable.config import DeleteUser, IterableDestination, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import Mirror
-from reverse_etl.sandbox.testing import SandboxServer
+from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, SandboxServer
 from reverse_etl.sync import Sync
 from tests.docs.conftest import RestApi, rest
 from tests.operators.conftest import Finished, register
@@ -28,7 +30,8 @@ pytestmark = pytest.mark.integration
 Shop = Callable[..., list[tuple[Any, ...]]]
 Run = Callable[..., Finished]
 
-QUERY = "SELECT id AS member_id, email, first_name FROM members ORDER BY id"
+QUERY = "SELECT id AS member_id, email, first_name, changed_at FROM members ORDER BY id"
+ITERABLE = IterableDestination(email="email", user=UserUpdate((Field("first_name"), Constant("member", value=True))))
 REMOVAL = UserUpdate((Constant("member", value=False),))
 
 
@@ -41,12 +44,14 @@ def metadata(airflow: None) -> None:
 def members(shop: Shop) -> Iterator[Callable[..., None]]:
     """Make an empty table; return a function that sets its rows to those numbers."""
     shop("DROP TABLE IF EXISTS members")
-    shop("CREATE TABLE members (id INT PRIMARY KEY, email VARCHAR(200), first_name VARCHAR(50))")
+    shop(
+        "CREATE TABLE members (id INT PRIMARY KEY, email VARCHAR(200), first_name VARCHAR(50), changed_at DATETIME(6))"
+    )
 
     def put(*numbers: int, **emails: str) -> None:
         shop("DELETE FROM members")
         for number in numbers:
-            shop("INSERT INTO members VALUES (%s, %s, 'Ada')", number, emails.get(f"m{number}", email(number)))
+            shop("INSERT INTO members VALUES (%s, %s, 'Ada', NOW(6))", number, emails.get(f"m{number}", email(number)))
 
     yield put
     shop("DROP TABLE members")
@@ -56,7 +61,7 @@ def email(number: int) -> str:
     return f"m{number}@example.com"
 
 
-def mirror_dag(path: Path, *, asks: bool, mirror: Mirror, send: Any = "all") -> Any:
+def mirror_dag(path: Path, mirror: Mirror, destination: Any, *, asks: bool) -> Any:
     from airflow.sdk import DAG, chain
 
     from reverse_etl.operators.deliver import DeliverOperator
@@ -70,11 +75,8 @@ def mirror_dag(path: Path, *, asks: bool, mirror: Mirror, send: Any = "all") -> 
         name="members",
         query=path,
         key=("member_id",),
-        send=send,
         mirror=mirror,
-        destination=IterableDestination(
-            email="email", user=UserUpdate((Field("first_name"), Constant("member", value=True)))
-        ),
+        destination=destination,
     )
     with DAG(
         dag_id=sync.name,
@@ -101,10 +103,12 @@ def mirror_dag(path: Path, *, asks: bool, mirror: Mirror, send: Any = "all") -> 
 def run(connections: Callable[..., None], tmp_path: Path) -> Run:
     """Return a function that runs the sync; without a task that asks unless one is wanted."""
 
-    def run(*, asks: bool = False, share: float = 1, removal: Any = REMOVAL, **params: object) -> Finished:
+    def run(
+        *, asks: bool = False, share: float = 1, removal: Any = REMOVAL, destination: Any = ITERABLE, **params: object
+    ) -> Finished:
         path = tmp_path / "members.sql"
         path.write_text(QUERY)
-        dag = mirror_dag(path, asks=asks, mirror=Mirror(removal, share))
+        dag = mirror_dag(path, Mirror(removal, share), destination, asks=asks)
         register(dag)
         return Finished(dag.test(run_conf=params), tmp_path / "output")
 
@@ -343,3 +347,54 @@ def test_rows_nobody_remembers_stay_and_are_counted(
 def known(tmp_path: Path) -> set[str]:
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         return {key for page in ledger.known_rows("members").pages() for key, _ in page}
+
+
+@pytest.fixture
+def run_at_customerio(run: Run, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Finished]:
+    """Return a function that runs the sync to Customer.io with that removal."""
+    connection = {"conn_type": "customerio", "host": sandbox.url, "password": CUSTOMERIO_KEY}
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERIO_DEFAULT", json.dumps(connection))
+    destination = CustomerIODestination(
+        user_id="member_id", identify=Identify((Constant("member", value=True),), timestamp="changed_at")
+    )
+    return lambda removal: run(removal=removal, destination=destination)
+
+
+def people(sandbox: SandboxServer) -> dict[str, bool]:
+    return {str(person["id"]): person["traits"]["member"] for person in sandbox.customerio.people()}
+
+
+def test_customerio_people_are_deleted_each_time_they_leave(
+    run_at_customerio: Callable[[Any], Finished], members: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    for _ in range(2):
+        members(1, 2)
+        assert run_at_customerio(DeletePerson()).counts == {"read": 2, "delivered": 2}
+        assert people(sandbox) == {"1": True, "2": True}
+        members(1)
+        assert run_at_customerio(DeletePerson()).result["removals"]["outcomes"] == {"delivered": 1}
+        assert people(sandbox) == {"1": True}
+
+
+def test_customerio_people_are_suppressed(
+    run_at_customerio: Callable[[Any], Finished], members: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    members(1, 2)
+    run_at_customerio(SuppressPerson())
+    members(1)
+    run_at_customerio(SuppressPerson())
+    assert people(sandbox) == {"1": True}
+    assert sandbox.customerio.count("suppressed") == 1
+
+
+def test_customerio_traits_are_set_each_time_somebody_leaves(
+    run_at_customerio: Callable[[Any], Finished], members: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    removal = Identify((Constant("member", value=False),))
+    for _ in range(2):
+        members(1, 2)
+        run_at_customerio(removal)
+        assert people(sandbox) == {"1": True, "2": True}
+        members(1)
+        run_at_customerio(removal)
+        assert people(sandbox) == {"1": True, "2": False}

@@ -68,6 +68,13 @@ def test_a_bad_mirror_is_refused_when_it_is_built(removal: Any, share: Any, mess
         (
             {
                 "mirror": Mirror(DeletePerson()),
+                "destination": CustomerIODestination(user_id="user_id", identify=Identify((Field("plan"),))),
+            },
+            r"Identify\.timestamp is not given, but with Sync\.mirror it must be",
+        ),
+        (
+            {
+                "mirror": Mirror(DeletePerson()),
                 "destination": CustomerIODestination(anonymous_id="device", track=Track("seen", "seen_at")),
             },
             r"DeletePerson needs CustomerIODestination\.user_id, there is none",

@@ -118,8 +118,14 @@ class CustomerIODestination:
     def removal(self, action: object, key: tuple[str, ...]) -> Self:
         """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours.
 
-        The time of the removal is part of the messages' ids: one with a known id would be ignored.
+        Messages with a known id are ignored, so the time is part of the ids: of removals that of the removal, of
+        identifies that of the row, as somebody may come back with the same traits.
         """
+        if self.identify is not None and not self.identify.timestamp:
+            raise ConfigurationError(
+                "Identify.timestamp is not given, but with Sync.mirror it must be: Customer.io would take the same "
+                "traits for a repetition when somebody comes back; name a column that changes then, such as updated_at"
+            )
         if isinstance(action, Identify):
             check_constants("Identify of Mirror.removal", action.fields)
             return replace(self, identify=replace(action, timestamp=REMOVED_AT), track=None)
