@@ -9,14 +9,14 @@ PORT ?= 8080
 PYTHON_BIN := .venv/bin/python
 export PYTHON
 
-.PHONY: help run up airflow reverse-etl down test check integration test-reliability format bench screenshots lock clean
+.PHONY: help run up airflow reverse-etl down test check integration test-reliability test-live format bench screenshots notebooks notebooks-page lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-20s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-25s %s\n", $$1, $$2 }'
 
-run: ## Run the job for one day and show the result (DATE=2026-01-13)
+run: ## Run both jobs for one day and show the result (DATE=2026-01-13, REFUSE_EVENT=page_view)
 	@devstack/bootstrap.sh --date '$(DATE)'
-	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)'
+	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)' $(if $(REFUSE_EVENT),--refuse-event '$(REFUSE_EVENT)')
 
 up: ## Start Airflow with its UI, the database and the sandbox in the background (PORT=8080)
 	@devstack/bootstrap.sh
@@ -40,9 +40,9 @@ check: ## Lint, formatting, types and the fast tests; under a minute
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@$(PYTHON_BIN) -m pytest -q -m 'not integration'
+	@$(PYTHON_BIN) -m pytest -q -m 'not integration and not live'
 
-integration:
+integration: ## Run the tests that start databases, the sandbox and Airflow
 	@devstack/bootstrap.sh --dev
 	@$(PYTHON_BIN) -m pytest -q -m 'integration and not reliability' -n 2 --dist loadfile
 
@@ -58,12 +58,17 @@ test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check
 	cat .local/logs/test-kills.log; \
 	exit $$status
 
-format: ## Format the code and mend what the linter can
+test-live: ## Send to real accounts, named by the environment, and clean up (docs/live-tests.md)
+	@devstack/bootstrap.sh --dev
+	@$(PYTHON_BIN) -m pytest -q -m live tests/live
+
+format: ## Format the code, mend what the linter can, strip the notebooks of outputs
 	@devstack/bootstrap.sh --dev
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
+	@$(PYTHON_BIN) -m devstack.notebooks strip
 
-bench: ## Measure against a plain script, an operator per row, drt-core and a bare loader
+bench: ## Measure against a plain script, an operator per row, drt-core, a bare loader, Customer.io's SDK
 	@devstack/bootstrap.sh --dev
 	@$(PYTHON_BIN) -m benchmarks
 
@@ -71,10 +76,18 @@ screenshots: ## Take the pictures of the README in a real browser
 	@devstack/bootstrap.sh --dev
 	@$(PYTHON_BIN) -m devstack.screenshots
 
+notebooks: ## Open the notebooks in JupyterLab (ARGS='--no-browser' where there is none)
+	@devstack/bootstrap.sh --notebooks
+	@.venv/bin/jupyter-lab notebooks $(ARGS)
+
+notebooks-page: ## Run the notebooks and write what they show into docs/notebooks.md
+	@devstack/bootstrap.sh --dev
+	@$(PYTHON_BIN) -m devstack.notebooks page
+
 lock: ## Pin every package again in constraints.txt
 	@devstack/bootstrap.sh --dev
 	@PATH="$$PATH:.local/uv/bin" uv pip compile --universal --python-version 3.11 \
-		requirements.txt requirements-dev.txt -o constraints.txt --no-header
+		requirements.txt requirements-dev.txt requirements-notebooks.txt -o constraints.txt --no-header
 
 clean: ## Stop everything and remove .venv and .local, with the data in it
 	@if [[ -x $(PYTHON_BIN) ]]; then $(PYTHON_BIN) -m devstack.down; fi

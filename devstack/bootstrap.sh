@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Prepares the machine and .venv for the make targets; does nothing, quickly, when all is in place.
 #
-#   devstack/bootstrap.sh [--dev] [--date YYYY-MM-DD]
+#   devstack/bootstrap.sh [--dev] [--notebooks] [--date YYYY-MM-DD]
 #
-#   --dev    also the tools of make check and make test (requirements-dev.txt)
-#   --date   refuse a malformed date before anything is installed
+#   --dev         also the tools of make check and make test (requirements-dev.txt)
+#   --notebooks   also JupyterLab (requirements-notebooks.txt)
+#   --date        refuse a malformed date before anything is installed
 #
 # PYTHON=/path/to/python chooses the interpreter. Exit codes: 1 the machine lacks something, 2 wrong use.
 set -euo pipefail
@@ -18,7 +19,7 @@ readonly LOG=$LOCAL/logs/bootstrap.log
 readonly NEEDED_MB=1500
 readonly SERVER_FOLDERS=${SERVER_FOLDERS-/usr/sbin:/usr/libexec:/usr/local/sbin:/usr/local/bin:/usr/local/mysql/bin}
 
-dev=no
+groups=()
 day=
 python=
 missing=()
@@ -32,11 +33,12 @@ fail() {
     exit 1
 }
 have() { command -v "$1" >/dev/null 2>&1; }
+want() { [[ " ${groups[*]} " == *" $1 "* ]] || groups+=("$1"); }
 
 parse_arguments() {
     while (($#)); do
         case $1 in
-            --dev) dev=yes ;;
+            --dev | --notebooks) want "${1#--}" ;;
             --date)
                 (($# > 1)) || { printf 'error: --date needs a value\n' >&2; exit 2; }
                 day=$2
@@ -245,8 +247,8 @@ find_uv() {
 }
 
 build_environment() {
-    local requirements=(-r requirements.txt)
-    [[ $dev == yes ]] && requirements+=(-r requirements-dev.txt)
+    local requirements=(-r requirements.txt) group
+    for group in "${groups[@]}"; do requirements+=(-r "requirements-$group.txt"); done
     if ! "$VENV/bin/python" -c '' 2>/dev/null || ! usable_python "$VENV/bin/python"; then
         say "Creating $VENV with $("$python" --version)"
         rm -rf -- "$VENV"
@@ -261,14 +263,25 @@ build_environment() {
 fingerprint() {
     local version
     version=$("$VENV/bin/python" -c 'import sys; print(sys.version)' 2>/dev/null) || return 0
-    { printf '%s\n%s\n' "$PWD" "$version"; cat requirements.txt requirements-dev.txt constraints.txt pyproject.toml; } | sha256sum
+    { printf '%s\n%s\n' "$PWD" "$version"; cat requirements*.txt constraints.txt pyproject.toml; } | sha256sum
 }
 
 up_to_date() {
     [[ -f $STAMP ]] || return 1
-    local stamped_dev stamped_print
-    { read -r stamped_dev && read -r stamped_print; } <"$STAMP" || return 1
-    [[ $dev == no || $stamped_dev == yes ]] && [[ $stamped_print == "$(fingerprint)" ]]
+    local stamped stamped_print group
+    { read -r stamped && read -r stamped_print; } <"$STAMP" || return 1
+    for group in "${groups[@]}"; do
+        [[ " $stamped " == *" $group "* ]] || return 1
+    done
+    [[ $stamped_print == "$(fingerprint)" ]]
+}
+
+# What was installed for another target stays up to date, too.
+keep_groups() {
+    [[ -f $STAMP ]] || return 0
+    local stamped group
+    read -r stamped <"$STAMP" || return 0
+    for group in $stamped; do [[ ! -f requirements-$group.txt ]] || want "$group"; done
 }
 
 main() {
@@ -287,9 +300,9 @@ main() {
     up_to_date && return
     choose_cache
     find_uv
-    [[ -f $STAMP && $(head -n 1 "$STAMP") == yes ]] && dev=yes
+    keep_groups
     build_environment
-    { say "$dev"; fingerprint; } >"$STAMP"
+    { say "${groups[*]}"; fingerprint; } >"$STAMP"
 }
 
 main "$@"

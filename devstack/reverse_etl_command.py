@@ -16,8 +16,8 @@ from devstack.layout import Layout
 from devstack.lock import exclusive
 from devstack.services import Services
 
-SENDS = frozenset({"replay", "forget"})
-"""The commands that need the database and the sandbox; the others only need the ledger."""
+SENDS = frozenset({"preview", "replay", "forget"})
+"""The commands that need the database, and some of them the sandbox; the others only need the ledger."""
 
 
 def main() -> int:

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from devstack import processes
 from devstack.airflow_env import airflow_environment
-from devstack.dag_run import last_line
+from devstack.dag_run import RESULT_TASK, last_line
 from devstack.dates import parse_day
 from devstack.errors import DevstackError
 from devstack.interrupts import Interrupted, interruptible
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make run")
     parser.add_argument("--date", default="2026-01-13")
     parser.add_argument("--dag", action="append")
+    parser.add_argument("--refuse-event", action="append", default=[], metavar="NAME")
     options = parser.parse_args(arguments)
     try:
         day = parse_day(options.date).isoformat()
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         with interruptible():
-            return run(Layout.here(), day, options.dag or DAGS)
+            return run(Layout.here(), day, options.dag or DAGS, refused_events=options.refuse_event)
     except DevstackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -59,18 +61,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + interruption.number
 
 
-def run(layout: Layout, day: str, dags: Sequence[str]) -> int:
-    """Run the DAGs in the project folder for a day (YYYY-MM-DD) and show what happened."""
+def run(layout: Layout, day: str, dags: Sequence[str], *, refused_events: Sequence[str] = ()) -> int:
+    """Run the DAGs in the project folder for a day (YYYY-MM-DD) and show what happened.
+
+    Meanwhile the sandbox refuses Iterable events of the names given.
+    """
     layout.create()
     screen = TaskLines(sys.stdout)
     with exclusive(layout.local / "lock", f"make run DATE={day}"):
         services = Services.chosen(layout, os.environ)
         screen.say(_what_is_used(services))
-        with services:
+        with services, _refusing(services, refused_events):
             log = layout.logs / f"run-{datetime.now(tz=UTC):%Y%m%dT%H%M%S}.log"
             outcome = _run_dags(layout, services, day, dags, log, screen)
             _show(layout, services, outcome, log)
     return 1 if outcome.problems else 0
+
+
+def _refusing(services: Services, events: Sequence[str]) -> AbstractContextManager[None]:
+    if not events:
+        return nullcontext()
+    if services.sandbox is None or "iterable_default" not in services.sandboxed:
+        raise DevstackError(
+            f"REFUSE_EVENT needs the sandbox, but iterable_default is your own ({PLATFORMS['iterable_default']})."
+        )
+    return services.sandbox.refusing(events)
 
 
 def _what_is_used(services: Services) -> str:
@@ -120,7 +135,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _follow(events: Iterator[str], screen: TaskLines) -> Outcome:
-    """Show the child's events until it closes the channel."""
+    """Show the child's events until it closes the channel; why a task failed for good is told at the end, once."""
     outcome = Outcome()
     failures: dict[str, str] = {}
     for line in events:
@@ -131,9 +146,10 @@ def _follow(events: Iterator[str], screen: TaskLines) -> Outcome:
             case "trouble":
                 outcome.problems.append(event["text"])
             case "task":
-                screen.show(event)
                 if event["state"] == "failed":
                     failures[task_name(event)] = event["error"]
+                    event["error"] = ""
+                screen.show(event)
             case "end":
                 outcome.ends.append(event)
                 outcome.problems += [f"{event['dag']}: {text}" for text in _problems(event, failures)]
@@ -142,16 +158,16 @@ def _follow(events: Iterator[str], screen: TaskLines) -> Outcome:
 
 
 def _problems(end: Mapping[str, object], failures: Mapping[str, str]) -> list[str]:
-    """Return why a run failed: what its report says, else the errors of its failed tasks."""
+    """Return why a run failed: what its report says, and the errors of its failed tasks that are not in it."""
     if end["state"] == "success":
         return []
     result = end["result"]
-    told = result.get("problems") if isinstance(result, dict) else None
+    told = [str(problem) for problem in result.get("problems") or ()] if isinstance(result, dict) else []
+    errors = {task: error or "failed without a message" for task, error in failures.items()}
     if told:
-        return [str(problem) for problem in told]
-    return [f"{task}: {error or 'failed without a message'}" for task, error in failures.items()] or [
-        f"ended as {end['state']}"
-    ]
+        errors.pop(RESULT_TASK, None)
+    untold = [f"{task}: {error}" for task, error in errors.items() if error not in " ".join(told)]
+    return told + untold or [f"ended as {end['state']}"]
 
 
 def _show(layout: Layout, services: Services, outcome: Outcome, log: Path) -> None:

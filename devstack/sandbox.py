@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from devstack import processes
@@ -91,6 +92,32 @@ class Sandbox:
         except (OSError, ValueError):
             return {}
         return stats
+
+    @contextmanager
+    def refusing(self, events: Sequence[str]) -> Iterator[None]:
+        """Have Iterable events of these names refused meanwhile, as in a project that does not allow them."""
+        name = "disallowed_event_names"
+        before = self._change_settings({})[name]
+        self._change_settings({name: list(events)})
+        try:
+            yield
+        finally:
+            # One that has ended with its run refuses nothing.
+            with suppress(DevstackError):
+                self._change_settings({name: before})
+
+    def _change_settings(self, changes: Mapping[str, object]) -> dict[str, object]:
+        # The URL is ours, http on loopback.
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/sandbox/settings", data=json.dumps(changes).encode(), method="PUT"
+        )
+        try:
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with direct.open(request, timeout=10) as answer:
+                settings: dict[str, object] = json.load(answer)
+        except (OSError, ValueError) as error:
+            raise DevstackError(f"The sandbox did not take the settings ({error}). (log: {self.log})") from None
+        return settings
 
     def _ready_url(self) -> str:
         match = READY_LINE.search(self.log.read_text(encoding="utf-8", errors="replace"))

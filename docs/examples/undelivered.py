@@ -9,11 +9,14 @@ import pyarrow.parquet as pq
 from reverse_etl.redaction import KeyHasher
 
 results, batches, *key_columns = sys.argv[1:]
-hasher = KeyHasher(os.environ["AIRFLOW__REVERSE_ETL__HASH_KEY"])
+hasher = KeyHasher(os.environ.get("AIRFLOW__REVERSE_ETL__HASH_KEY", ""))
 rows = pq.read_table(results, columns=["key", "outcome", "code"], filters=[("outcome", "!=", "delivered")])
 undelivered = {row["key"]: row for row in rows.to_pylist()}
+print(len(undelivered), "rows were not delivered")
 for batch in sorted(Path(batches).glob("batch-*.parquet")):
     for row in pq.read_table(batch, columns=key_columns).to_pylist():
         key = [row[column] for column in key_columns]
-        if found := undelivered.get(hasher(key)):
+        if found := undelivered.pop(hasher(key), None):
             print(*key, found["outcome"], found["code"])
+if undelivered:
+    sys.exit(f"{len(undelivered)} of them are not in {batches}: another run, other key columns or another hash key?")

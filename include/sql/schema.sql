@@ -1,4 +1,4 @@
--- The source of the example sync: customers and the pages they viewed.
+-- The source of the example sync: customers and the pages they viewed; and the people who asked to be forgotten.
 -- MySQL 8.0 to 9.x and MariaDB 10.6 or newer. Load it into a database of your choice, as often as you like:
 --   mysql --database=shop < include/sql/schema.sql
 SET NAMES utf8mb4;
@@ -33,4 +33,10 @@ CREATE TABLE IF NOT EXISTS page_views (
     KEY page_views_event_time (event_time),
     KEY page_views_user_id (user_id),
     CONSTRAINT page_views_user_id FOREIGN KEY (user_id) REFERENCES customers (id) ON DELETE CASCADE
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_520_ci;
+
+CREATE TABLE IF NOT EXISTS forget_requests (
+    email    VARCHAR(254) NOT NULL,
+    asked_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (email)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_520_ci;

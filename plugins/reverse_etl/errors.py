@@ -2,6 +2,7 @@
 
     ReverseEtlError
     |-- ConfigurationError           a sync, a connection or a parameter is wrong; nothing was sent
+    |   `-- NoLedger                 there is no ledger yet, and what was asked for does not make one
     |-- SourceError                  the source query or its result cannot be used
     |   `-- SourceUnavailable        the database went away; another try may work          (retryable)
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
@@ -38,6 +39,20 @@ class ReverseEtlError(Exception):
 
 class ConfigurationError(ReverseEtlError, ValueError):
     """A sync, a connection or a parameter is wrong; the message names the field and what is allowed."""
+
+
+class NoLedger(ConfigurationError):
+    """There is no ledger yet; `place` is where it was looked for."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"there is no ledger at {place} yet: the first run makes it; if there have been runs, "
+            "they used another one (setting ledger_path, connection reverse_etl_ledger, AIRFLOW_HOME)"
+        )
+        self.place = place
+
+    def __reduce__(self) -> tuple[type[NoLedger], tuple[str]]:
+        return (type(self), (self.place,))
 
 
 class SourceError(ReverseEtlError):

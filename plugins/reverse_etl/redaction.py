@@ -7,7 +7,7 @@ find out whether a given person is behind it by hashing a list of e-mails.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from reverse_etl.errors import ConfigurationError
 
@@ -51,3 +51,23 @@ def join_key(values: Iterable[object]) -> bytes:
 def key_of(row: Mapping[str, object], columns: Iterable[str]) -> tuple[object, ...]:
     """Return the key values of a row."""
     return tuple([row[column] for column in columns])
+
+
+def without_values(payload: object, *, keep: Collection[object] = ()) -> object:
+    """Return a payload with the kind of each value in its place, such as `<text>`; values in `keep` stay.
+
+    Neither a length nor a number is told, and of a list only what its first item looks like.
+    """
+    match payload:
+        case dict():
+            return {name: without_values(value, keep=keep) for name, value in payload.items()}
+        case list():
+            return [without_values(value, keep=keep) for value in payload[:1]]
+        case None:
+            return "<null>"
+        case bool():
+            return "<boolean>"
+        case int() | float():
+            return "<number>"
+        case _:
+            return payload if payload in keep else "<text>"

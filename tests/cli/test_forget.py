@@ -35,11 +35,10 @@ def day(run_sync: Callable[..., Finished], views: Add, reverse_etl: Command) -> 
 
 @pytest.fixture
 def requests(shop: Shop) -> Iterator[None]:
-    """The table `forget_requests` with Zoë in it."""
-    shop("CREATE TABLE forget_requests (email VARCHAR(254), user_id BIGINT)")
+    """The table `forget_requests` of the schema with Zoë in it."""
     shop("INSERT INTO forget_requests (email) VALUES (%s)", ZOE)
     yield
-    shop("DROP TABLE forget_requests")
+    shop("DELETE FROM forget_requests")
 
 
 def audit(tmp_path: Path) -> list[tuple[str, str, str]]:
@@ -51,12 +50,13 @@ def audit(tmp_path: Path) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give either --query or --email and --user-id"),
-        (["--query", "x.sql", "--email", ZOE], "give either --query or --email and --user-id"),
+        ([], "give either --query, or --email or --user-id"),
+        (["--query", "x.sql", "--email", ZOE], "give either --query, or --email or --user-id"),
         (["--query", "no-such.sql"], "no-such.sql cannot be read"),
         (["--email", " "], "an identifier is empty"),
         (["--email", ZOE], "add --yes"),
         (["--email", ZOE, "--yes", "--conn", "mysql_default"], "is of the type mysql, expected customerio, iterable"),
+        (["--email", ZOE, "--yes", "--conn", "nosuch"], "there is no connection 'nosuch'; add it to Airflow, or name"),
         (["--email", ZOE, "--yes", "--action", "suppress"], "cannot suppress a person; it knows forget, unsuppress"),
     ],
 )
@@ -91,6 +91,22 @@ def test_after_forgetting_only_the_hashed_record_stays(
     assert "1 unchanged for already_confirmed" in again.out
 
 
+def test_a_malformed_email_is_refused_before_it_is_sent(
+    day: None, reverse_etl: Command, sandbox: SandboxServer
+) -> None:
+    before = sandbox.stats()["requests_total"]
+    answer = reverse_etl("forget", "--email", "zoe-at-example.com", "--user-id", "u" * 53, "--yes")
+    assert answer.code == 1
+    assert "iterable_default: 1 invalid for email_malformed" in answer.out
+    assert "iterable_default: 1 invalid for user_id_malformed" in answer.out
+    assert sandbox.stats()["requests_total"] == before
+
+
+def test_nobody_asked_to_be_forgotten_is_no_failure(day: None, reverse_etl: Command) -> None:
+    path = str(ROOT / "include/sql/forget_people/forget_requests.sql")
+    assert reverse_etl("forget", "--query", path, "--yes").code == 0
+
+
 def test_people_stay_here_until_every_platform_has_confirmed(
     day: None, reverse_etl: Command, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +131,7 @@ def test_the_people_come_from_a_query(
     day: None, requests: None, reverse_etl: Command, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "people.sql"
-    path.write_text("SELECT email, user_id FROM forget_requests")
+    path.write_text("SELECT email, NULL AS user_id FROM forget_requests")
     assert reverse_etl("forget", "--query", str(path), "--yes").code == 0
     assert len(sandbox.users()) == 1
     path.write_text("SELECT email AS mail FROM forget_requests")

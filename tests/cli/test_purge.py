@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -49,6 +50,8 @@ def numbers(table: str) -> dict[str, int]:
         (["--older-than", "0"], "'0' is not a whole number of 1 or more"),
         (["--older-than", "90", "--person"], "not allowed with argument"),
         (["--older-than", "90", "--email", ZOE], "go with --person"),
+        (["--older-than", "90", "--dry-run"], "--dry-run goes with --person"),
+        (["--person", "--email", ZOE], "there is no terminal to ask on; add --yes"),
         (["--person"], "--person needs --email, --user-id, or --sync with --key-values"),
         (["--person", "--email", ZOE, "--states-older-than", "9"], "--states-older-than goes with --older-than"),
         (["--person", "--key-values", "1"], "every --key-values needs its own --sync before it"),
@@ -79,7 +82,7 @@ def test_a_dag_file_that_cannot_be_read_stops_the_purge_of_a_person(
 
 
 def test_a_person_leaves_and_only_counts_are_shown(day: None, reverse_etl: Command, tmp_path: Path) -> None:
-    answer = reverse_etl("purge", "--person", "--email", ZOE.upper())
+    answer = reverse_etl("purge", "--person", "--email", ZOE.upper(), "--yes")
     assert answer.code == 0
     assert numbers(answer.out) == {
         "staged rows": 1,
@@ -97,11 +100,47 @@ def test_a_person_leaves_and_only_counts_are_shown(day: None, reverse_etl: Comma
     assert "planted" not in written
 
 
+def test_a_dry_run_counts_what_a_purge_then_removes(day: None, reverse_etl: Command, tmp_path: Path) -> None:
+    counted = reverse_etl("purge", "--person", "--email", ZOE, "--dry-run")
+    assert counted.code == 0
+    assert counted.out.endswith(
+        "1 hashed keys of the person are known; 6 files hold them.\nDry run: nothing was removed.\n"
+    )
+    assert csv_lines(tmp_path) == 4
+    removed = reverse_etl("purge", "--person", "--email", ZOE, "--yes")
+    assert numbers(removed.out) == numbers(counted.out)
+    assert csv_lines(tmp_path) == 3
+    again = reverse_etl("purge", "--person", "--email", ZOE, "--dry-run")
+    assert set(numbers(again.out).values()) == {0}
+
+
+def test_a_dry_run_without_a_ledger_makes_none(reverse_etl: Command, tmp_path: Path) -> None:
+    answer = reverse_etl("purge", "--person", "--email", ZOE, "--dry-run")
+    assert answer.code == 0
+    assert not (tmp_path / "ledger.db").exists()
+
+
+@pytest.mark.parametrize(("reply", "lines"), [("n", 4), ("", 4), ("y", 3)])
+def test_on_a_terminal_it_shows_the_counts_and_asks(day: None, tmp_path: Path, reply: str, lines: int) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "reverse_etl", "purge", "--person", "--email", ZOE]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        os.close(theirs)
+        os.write(ours, f"{reply}\n".encode())
+        out, err = process.communicate(timeout=60)
+        os.close(ours)
+    assert b"Remove all of it, for good? [y/N]" in err
+    assert process.returncode == 0
+    assert b"exported rows           1" in out
+    assert (b"Nothing was removed." in out) is (lines == 4)
+    assert csv_lines(tmp_path) == lines
+
+
 @pytest.mark.parametrize(
     ("given", "code", "lines"), [(f"{ZOE}\n\n ada@example.com\n", 0, 2), (ZOE.upper(), 0, 3), ("\n", 2, 4), ("", 2, 4)]
 )
 def test_identifiers_come_from_stdin(day: None, tmp_path: Path, given: str, code: int, lines: int) -> None:
-    command = [sys.executable, "-m", "reverse_etl", "purge", "--person", "--email", "-"]
+    command = [sys.executable, "-m", "reverse_etl", "purge", "--person", "--email", "-", "--yes"]
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == code, done.stderr
     assert done.stderr == ("reverse-etl: an identifier is empty\n" if code else "")
@@ -112,7 +151,7 @@ def test_a_row_is_named_by_its_key_values(
     day: None, reverse_etl: Command, tmp_path: Path, quarantine: Quarantine
 ) -> None:
     answer = reverse_etl(
-        "purge", "--person", "--sync", "views", "--key-values", "3", "--sync", "views", "--key-values", "1"
+        "purge", "--person", "--sync", "views", "--key-values", "3", "--sync", "views", "--key-values", "1", "--yes"
     )
     assert numbers(answer.out)["quarantined calls"] == 1
     assert csv_lines(tmp_path) == 2
@@ -121,7 +160,7 @@ def test_a_row_is_named_by_its_key_values(
 
 def test_files_of_an_unknown_sync_are_named(day: None, reverse_etl: Command, tmp_path: Path) -> None:
     (tmp_path / "dags/views.py").unlink()
-    answer = reverse_etl("purge", "--person", "--email", ZOE)
+    answer = reverse_etl("purge", "--person", "--email", ZOE, "--yes")
     assert "No DAG has the syncs views: their files were searched in every column" in answer.out
     assert csv_lines(tmp_path) == 3
 

@@ -8,11 +8,15 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.ledger.records import Marked, RunRef
 from reverse_etl.operators.base import hash_key
 from reverse_etl.sandbox.testing import SandboxServer
 from tests.cli.conftest import Answer, Command, Quarantine
@@ -56,6 +60,8 @@ def hashed(number: int) -> str:
         (["quarantine", "list", "--since", "13.01.2026"], "since is '13.01.2026', expected a day such as 2026-01-13"),
         (["quarantine", "replay", "view"], "no DAG has a sync named 'view'; there are views"),
         (["quarantine", "show", "views", "--key-values", "1", "2"], "2 key values were given for the sync views"),
+        (["quarantine", "show", "views", "ada@example.com"], "KEY: not a hashed key; expected 32 hexadecimal"),
+        (["quarantine", "discard", "views", "--key", "zzz"], "--key: not a hashed key; expected 32 hexadecimal"),
     ],
 )
 def test_wrong_use_is_one_line_and_2(reverse_etl: Command, arguments: list[str], message: str) -> None:
@@ -63,13 +69,61 @@ def test_wrong_use_is_one_line_and_2(reverse_etl: Command, arguments: list[str],
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("reverse-etl: ")
     assert message in answer.err
+    assert "ada@example.com" not in answer.err
     assert answer.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["show", "views"], ["replay", "views"], ["discard", "views"]])
-def test_an_empty_quarantine_is_said_to_be_empty(reverse_etl: Command, tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["list", "--json"], ["show", "views"], ["replay", "views"], ["discard", "views"]]
+)
+def test_without_a_ledger_nothing_is_made_and_its_place_is_named(
+    reverse_etl: Command, tmp_path: Path, arguments: list[str]
+) -> None:
     answer = reverse_etl("quarantine", *arguments)
-    assert answer == Answer(0, f"Nothing of this is in quarantine (ledger: sqlite:///{tmp_path}/ledger.db).\n", "")
+    assert (answer.code, answer.out) == (2, "")
+    assert f"there is no ledger at {tmp_path}/ledger.db yet: the first run makes it" in answer.err
+    assert not (tmp_path / "ledger.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["list"], "The quarantine is empty"),
+        (["list", "--sync", "views"], "No call of views is in quarantine"),
+        (["list", "--reason", "timeout"], "No call in quarantine fits --reason"),
+        (["show", "views"], "No call of views is in quarantine"),
+        (
+            ["show", "views", "--key-values", "1", "--since", "2026-01-13"],
+            "No call of views in quarantine fits --key-values and --since",
+        ),
+        (["replay", "views"], "No call of views is in quarantine"),
+        (["discard", "views", "--key", "0" * 32], "No call of views in quarantine fits --key"),
+    ],
+)
+def test_an_empty_quarantine_is_said_to_be_empty(
+    reverse_etl: Command, tmp_path: Path, quarantine: Quarantine, arguments: list[str], said: str
+) -> None:
+    assert quarantine() == []
+    answer = reverse_etl("quarantine", *arguments)
+    assert answer == Answer(0, f"{said} (ledger: sqlite:///{tmp_path}/ledger.db).\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["list", "--sync"], ["list", "--json", "--sync"], ["show"], ["discard"]])
+def test_a_name_no_sync_has_is_answered_with_those_there_are(
+    reverse_etl: Command, quarantine: Quarantine, arguments: list[str]
+) -> None:
+    assert quarantine() == []
+    answer = reverse_etl("quarantine", *arguments, "nosuch")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "reverse-etl: no DAG has a sync named 'nosuch'; there are views\n"
+
+
+def test_a_sync_no_dag_has_any_more_is_known_while_its_calls_are_there(
+    refused: None, reverse_etl: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "dags/views.py").unlink()
+    assert "fits --reason" in reverse_etl("quarantine", "show", "views", "--reason", "timeout").out
+    assert "there are views" in reverse_etl("quarantine", "show", "view").err
 
 
 def test_the_password_of_the_ledger_is_not_shown(reverse_etl: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +154,6 @@ def test_the_list_counts_by_reason(refused: None, reverse_etl: Command) -> None:
     [
         (["--reason", "identifier_missing"], [1]),
         (["--sync", "views"], [2, 1]),
-        (["--sync", "others"], []),
         (["--since", "2100-01-01"], []),
         (["--since", "2026-01-13"], [2, 1]),
     ],
@@ -115,10 +168,24 @@ def test_the_list_as_json_is_filtered(
 def test_calls_are_shown_with_hashed_keys_only(refused: None, reverse_etl: Command) -> None:
     answer = reverse_etl("quarantine", "show", "views")
     header, *rows = answer.out.splitlines()
-    assert " ".join(header.split()) == "key call outcome reason status request id first seen last seen tries run"
+    assert " ".join(header.split()) == "key call outcome reason last seen"
     assert sorted(row.split()[0] for row in rows) == sorted(map(hashed, (2, 3, 4)))
-    assert all("(row)  invalid" in row and " views manual__" in row for row in rows)
+    assert all("(row)  invalid" in row for row in rows)
     assert "uetzal" not in answer.out + answer.err
+
+
+def test_a_line_fits_a_terminal_unless_all_columns_are_asked_for(tmp_path: Path, reverse_etl: Command) -> None:
+    longest = "A" * 40
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        attempt = ledger.begin(RunRef("views", "manual__1", "views", 0, date(2026, 1, 13), 7))
+        attempt.mark(0, [Marked(hashed(1), "user_update", Outcome.REJECTED, longest, 400, 1, "request-1", b"f" * 16)])
+    narrow = reverse_etl("quarantine", "show", "views").out.splitlines()
+    assert max(map(len, narrow)) <= 100
+    assert f"{'A' * 28}...  20" in narrow[1]
+    header, row = reverse_etl("quarantine", "show", "views", "--wide").out.splitlines()
+    assert " ".join(header.split()) == "key call outcome reason status request id first seen last seen tries run"
+    assert f"{longest}     400  request-1" in row
+    assert row.endswith("views manual__1")
 
 
 def test_one_row_is_shown_by_its_hash_or_its_key_values(refused: None, reverse_etl: Command) -> None:
@@ -127,7 +194,7 @@ def test_one_row_is_shown_by_its_hash_or_its_key_values(refused: None, reverse_e
     assert by_hash.out == by_values.out
     assert by_hash.out.count("\n") == 2
     assert "identifier_missing" in by_hash.out
-    assert "Nothing of this" in reverse_etl("quarantine", "show", "views", hashed(1)).out
+    assert "No call of views in quarantine fits --key" in reverse_etl("quarantine", "show", "views", hashed(1)).out
 
 
 def test_a_long_list_is_cut_and_says_so(refused: None, reverse_etl: Command) -> None:
@@ -227,7 +294,10 @@ def test_a_missing_source_connection_is_one_line(
     monkeypatch.delenv("AIRFLOW_CONN_MYSQL_DEFAULT")
     answer = reverse_etl("quarantine", "replay", "views")
     assert answer.code == 2
-    assert answer.err.splitlines()[-1] == "reverse-etl: The conn_id `mysql_default` isn't defined"
+    assert answer.err.splitlines()[-1] == (
+        "reverse-etl: The conn_id `mysql_default` isn't defined; "
+        "add the connection to Airflow or name another, see docs/connections.md"
+    )
 
 
 # --- discard ---------------------------------------------------------------------------------------------------
@@ -253,7 +323,7 @@ def test_what_is_asked_for_is_forgotten(
     assert answer.code == 0
     assert {call.key for call in quarantine()} == set(map(hashed, left))
     gone = 3 - len(left)
-    assert answer.out == f"{gone} calls of views were discarded.\n" if gone else "Nothing of this" in answer.out
+    assert answer.out == f"{gone} calls of views were discarded.\n" if gone else "No call of views" in answer.out
 
 
 def test_without_a_terminal_nothing_is_forgotten_unasked(

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
 from reverse_etl.delivery.engine import DeliveryEngine
 from reverse_etl.delivery.outcomes import Receipt, RowResult
 from reverse_etl.errors import (
@@ -58,6 +58,9 @@ class Platform:
 
     def pack_limit(self, kind: str) -> PackLimit:
         return PackLimit(self.pack, 1000, self.lane)
+
+    def pace(self, kind: str) -> Pace:
+        return Pace(f"/{self.lane or kind}", 10)
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
         assert self.lane or len({call.kind for call in calls}) == 1

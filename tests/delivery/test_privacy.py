@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.delivery.privacy import Action, DailyLimit, PersonId, PrivacyResult, PrivacyRun
 from reverse_etl.delivery.retry import RetryPolicy
 from reverse_etl.errors import AuthenticationRefused, ConfigurationError, DestinationUnavailable
@@ -144,6 +145,34 @@ async def test_a_passing_problem_is_tried_again(forgetting: Forgetting) -> None:
     forgetting.sandbox.faults([{"path": "/api/users/forget", "kind": "status", "status": 503, "times": 2}])
     await forgetting(PersonId("ada@example.com"))
     assert forgetting.ledger.audit(HASH(("ada@example.com",)))[0].result.tries == 3
+
+
+async def test_further_tries_count_towards_the_daily_limit(forgetting: Forgetting) -> None:
+    class FourADay(IterablePrivacy):
+        def daily_limit(self, action: Action) -> DailyLimit | None:
+            limit = super().daily_limit(action)
+            return DailyLimit(limit.endpoint, 4) if limit else None
+
+    await forgetting.create("ada@example.com", "bert@example.com", "cleo@example.com")
+    forgetting.sandbox.faults([{"path": "/api/users/forget", "kind": "status", "status": 503, "times": 2}])
+    await forgetting(PersonId("ada@example.com"), kind=FourADay)
+    result = await forgetting(PersonId("bert@example.com"), PersonId("cleo@example.com"), kind=FourADay)
+    assert result.outcomes == {Outcome.DELIVERED: 1, Outcome.FAILED: 1}
+
+
+@pytest.mark.parametrize(
+    ("person", "code"),
+    [
+        (PersonId("ada-at-example.com"), "email_malformed"),
+        (PersonId("ada-at-example.com", "7"), "email_malformed"),
+        (PersonId(user_id="7" * 53), "user_id_malformed"),
+    ],
+)
+async def test_a_malformed_identifier_is_not_sent(forgetting: Forgetting, person: PersonId, code: str) -> None:
+    result = await forgetting(person)
+    assert result.reasons == {(Outcome.INVALID, code): 1}
+    assert result.gone == set()
+    assert forgetting.sandbox.stats()["requests_total"] == 0
 
 
 async def test_a_refused_key_ends_the_job_and_nobody_is_gone(forgetting: Forgetting) -> None:

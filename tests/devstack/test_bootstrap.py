@@ -45,7 +45,7 @@ class Machine:
         (self.project / "devstack").mkdir(parents=True)
         for name in ("devstack/bootstrap.sh", "devstack/dates.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
-        for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
+        for name in ("requirements.txt", "requirements-dev.txt", "requirements-notebooks.txt", "constraints.txt"):
             shutil.copy(ROOT / name, self.project / name)
         for name in TOOLS:
             found = shutil.which(name)
@@ -255,10 +255,12 @@ def test_nothing_is_done_again_until_something_changes(machine: Machine) -> None
     assert calls_of() == 0
     assert calls_of("--dev") == 2
     assert calls_of() == 0
+    assert calls_of("--notebooks", "--dev") == 2
+    assert calls_of("--dev") == 0
     with (machine.project / "requirements.txt").open("a") as file:
         file.write("# changed\n")
     assert calls_of() == 2
-    assert calls_of("--dev") == 0
+    assert calls_of("--dev", "--notebooks") == 0
     shutil.rmtree(machine.project / ".venv")
     assert calls_of() == 3
 

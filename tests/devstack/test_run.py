@@ -37,14 +37,18 @@ DAG = """
             return [row[0] for row in rows]
 
         @task
-        def deliver(number):
+        def deliver(number, params):
             print("delivering", number)
+            if params["date"] == "2026-01-04":
+                raise ValueError("the key is refused" if number == 1 else "the disk is full")
 
         @task(trigger_rule="all_done")
         def report(_, *, ti, params):
             if params["date"] == "2026-01-02":
                 raise ValueError("nothing was extracted")
             problems = ["2 of 2 rows rejected"] if params["date"] == "2026-01-03" else []
+            if params["date"] == "2026-01-04":
+                problems = ["batch 0 stopped: the key is refused"]
             totals = {"read": 2, "delivered": 2 - len(problems), "rejected": len(problems)}
             ti.xcom_push("result", {"day": params["date"], "totals": totals, "seconds": 0.5, "problems": problems})
             if problems:
@@ -117,6 +121,15 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
     assert "has no dags folder" in answer.stderr
 
 
+def test_an_event_to_refuse_needs_the_sandbox(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_DEFAULT", '{"conn_type": "iterable", "password": "key"}')
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", '{"conn_type": "mysql", "host": "127.0.0.1"}')
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERIO_DEFAULT", '{"conn_type": "customerio", "password": "key"}')
+    answer = make("run", project, "--dag", "stand_in", "--refuse-event", "page_view")
+    assert answer.returncode == 1
+    assert "REFUSE_EVENT needs the sandbox, but iterable_default is your own" in answer.stderr
+
+
 def test_down_is_fine_when_nothing_runs(project: Path) -> None:
     answer = make("down", project)
     assert (answer.returncode, answer.stdout) == (0, "Nothing of this folder is running.\n")
@@ -137,15 +150,21 @@ def test_each_ending_of_a_run_is_told_and_leaves_nothing_behind(project: Path) -
 
     broken_task = run(project, "2026-01-02")
     assert broken_task.returncode == 1
-    assert "the day is wrong" in broken_task.stdout
     assert "not run" in broken_task.stdout
-    assert "  extract: " in broken_task.stderr
-    assert "nothing was extracted" in broken_task.stderr
+    assert "the day is wrong" not in broken_task.stdout
+    assert "  stand_in: extract: the day is wrong\n" in broken_task.stderr
+    assert "  stand_in: report: nothing was extracted\n" in broken_task.stderr
 
     refused = run(project, "2026-01-03")
     assert refused.returncode == 1
-    assert refused.stderr.endswith("The run failed:\n  2 of 2 rows rejected\n")
+    assert refused.stderr.endswith("The run failed:\n  stand_in: 2 of 2 rows rejected\n")
     assert "stand_in for 2026-01-03: failed" in refused.stdout
+    assert "rows rejected" not in refused.stdout
+
+    stopped = run(project, "2026-01-04")
+    assert stopped.stderr.endswith(
+        "The run failed:\n  stand_in: batch 0 stopped: the key is refused\n  stand_in: deliver [1]: the disk is full\n"
+    )
 
     (project / "dags" / "stand_in.py").write_text("import airflow, nowhere_to_be_found  # DAG")
     unreadable = run(project)

@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 CHECKED_AS_A_WHOLE = {
+    "docs/notebooks.md": "tests/notebooks/test_execution.py",
     "docs/sandbox.md": "tests/sandbox/test_docs.py",
     "docs/sandbox-customerio.md": "tests/sandbox/test_docs.py",
 }

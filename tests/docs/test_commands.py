@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -180,6 +181,14 @@ def test_the_commands_trigger_a_dry_run_and_a_run(bash: Bash, rest: RestApi, sig
     before = confs(rest)
     bash(block("trigger"))
     assert confs(rest)[len(before) :] == [{"date": "2026-01-13", "dry_run": True}, {"date": "2026-01-13"}]
+
+
+def test_the_quotes_of_the_command_by_make_give_the_same_arguments() -> None:
+    make, target, variable = shlex.split(block("trigger-by-make"))
+    assert (make, target) == ("make", "airflow")
+    name, _, arguments = variable.partition("=")
+    assert name == "ARGS"
+    assert ["airflow", *shlex.split(arguments)] == shlex.split(block("trigger").splitlines()[1])
 
 
 def test_the_request_triggers_a_run(bash: Bash, rest: RestApi, signups: Signups) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -77,7 +79,23 @@ def test_another_hash_key_finds_nothing(signups: Signups, bash: Bash) -> None:
         "RESULTS": str(signups.file(signups.bad, "parquet")),
         "AIRFLOW__REVERSE_ETL__HASH_KEY": "another key of the hash",
     }
-    assert bash(block("find-row"), changed) == ""
+    assert bash(block("find-row"), changed, fails=True) == ""
+
+
+def test_the_batches_of_another_run_are_noticed(signups: Signups, bash: Bash) -> None:
+    places = {
+        "RESULTS": str(signups.file(signups.bad, "parquet")),
+        "BATCHES": str(signups.batches(signups.good)),
+    }
+    assert bash(block("undelivered"), places, fails=True) == "1 rows were not delivered\n"
+
+
+def test_the_hash_key_of_make_run_is_found(bash: Bash, tmp_path: Path) -> None:
+    (tmp_path / ".local").mkdir()
+    (tmp_path / ".local/secrets.json").write_text(json.dumps({"hash_key": "the key of the folder"}))
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
+    script = f'cd "{tmp_path}"\n{block("hash-key")}\necho "$AIRFLOW__REVERSE_ETL__HASH_KEY"'
+    assert bash(script) == "the key of the folder\n"
 
 
 def test_the_keys_of_undelivered_rows_are_found(signups: Signups, bash: Bash) -> None:

@@ -154,3 +154,26 @@ def process_delivering(staging: Path) -> int | None:
         if target.startswith(str(staging)) and "/.results-" in target:
             return int(link.parts[2])
     return None
+
+
+def test_an_error_of_an_airflow_command_is_one_line_and_a_warning_none(live: LiveAirflow) -> None:
+    def airflow(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "devstack.airflow_command", *arguments]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        return subprocess.run(
+            command,
+            cwd=live.layout.root,
+            env=env | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    listed = airflow("dags", "list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert DAG in listed.stdout
+    assert "warning" not in listed.stdout
+    refused = airflow("dags", "trigger", DAG, "--conf", '{"date": "13.01.2026"}')
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: Invalid input for param date: '13.01.2026' is not a 'date'")
+    assert refused.stderr.count("\n") == 1

@@ -38,6 +38,13 @@ def change(root: Path, statement: str) -> None:
         connection.cursor().execute(statement)
 
 
+def test_the_makefile_hands_over_the_event_to_refuse() -> None:
+    told = subprocess.run(
+        ["make", "--dry-run", "run", "REFUSE_EVENT=page_view"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.rstrip().endswith("--date '2026-01-13' --refuse-event 'page_view'")
+
+
 def test_before_the_first_run_it_says_what_to_do(root: Path) -> None:
     done = reverse_etl(root, "quarantine", "list")
     assert done.returncode == 1
@@ -57,6 +64,25 @@ def test_a_refused_row_is_seen_mended_and_sent(root: Path) -> None:
     assert "0 calls of the sync are in quarantine." in replayed.stdout
     left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(root).encode() in _content(path)]
     assert left == []
+
+
+def test_the_commands_of_the_page_refuse_show_and_replay(root: Path) -> None:
+    page = (ROOT / "docs/quarantine.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("make ")]
+    assert lines == [
+        "make run REFUSE_EVENT=page_view",
+        "make reverse-etl ARGS='quarantine show iterable_page_views'",
+        "make reverse-etl ARGS='quarantine replay iterable_page_views'",
+    ]
+    refused = make_run(root, "--date", "2026-01-13", "--refuse-event", "page_view")
+    assert refused.returncode == 1
+    assert "iterable_page_views: 5 of 5 rows were not delivered" in refused.stderr
+    assert "customerio_page_views for 2026-01-13: success" in refused.stdout
+    shown = reverse_etl(root, "quarantine", "show", "iterable_page_views")
+    assert shown.stdout.count("event_track  rejected  event_disallowed") == 5
+    replayed = reverse_etl(root, "quarantine", "replay", "iterable_page_views")
+    assert replayed.returncode == 0, replayed.stderr
+    assert "0 calls of the sync are in quarantine." in replayed.stdout
 
 
 def _content(path: Path) -> bytes:

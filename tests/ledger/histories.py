@@ -9,12 +9,13 @@ from typing import Any
 
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.engine import DeliveryEngine
-from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.delivery.outcomes import Outcome, Totals
+from reverse_etl.delivery.plan import Plan
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import IterableDestination, UserUpdate
 from reverse_etl.iterable.connection import IterableConnection
 from reverse_etl.iterable.destination import IterableDelivery
-from reverse_etl.ledger.journal import BatchJournal
+from reverse_etl.ledger.journal import BatchJournal, Compared
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Field
 from reverse_etl.redaction import KeyHasher
@@ -82,6 +83,21 @@ class World:
     def run(self, run_id: str, rows: Rows, **how: Any) -> Mapping[str, int]:
         """Deliver rows; return the outcomes."""
         return asyncio.run(self._deliver(run_id, rows, **how))
+
+    def predict(self, *, changed: bool = True) -> tuple[Mapping[str, int], Mapping[str, Any]]:
+        """Return the outcomes and the plan of a dry run over the rows there are."""
+        compared = Compared(self.ledger.comparison(self.sync))
+        plan = Plan(not changed, HASH, compared.state)
+
+        async def dry_run() -> None:
+            engine = DeliveryEngine(key=("id",), hash_key=HASH, on_result=counted.add, journal=compared, plan=plan)
+            connection = IterableConnection(api_key=SERVER_KEY, host="http://127.0.0.1:9")
+            async with IterableClient(connection) as client:
+                await engine.deliver(iter(self.rows()), Mortal(client, self.sync, Kill(1, arrives=False)))
+
+        counted = Totals()
+        asyncio.run(dry_run())
+        return {name: count for name, count in counted.as_dict().items() if count}, plan.as_dict()
 
     def two_runs_at_once(self, one: Rows, other: Rows, *, changed: bool) -> None:
         """Deliver two readings of the source, both begun before either ends."""

@@ -1,5 +1,7 @@
 """Random histories of a source, failures, kills and retries; after a good run at the end the platform holds the source.
 
+A dry run before it says what it will do.
+
 The runs send only what changed, so a single wrong `unchanged` anywhere in a history is a difference that stays.
 """
 
@@ -111,8 +113,15 @@ def test_after_any_history_a_good_run_makes_the_platform_hold_the_source(
         played.change(changes)
         step(played)
     played.change(last)
-    played.run(played.new_run(), played.rows())
+    (predicted, plan), before = played.predict(), played.sandbox.stats()["requests_total"]
+    done = played.run(played.new_run(), played.rows())
     assert played.differences() == {}
+    assert {"delivered": predicted.get("planned", 0), UNCHANGED: predicted.get(UNCHANGED, 0)} == {
+        "delivered": done.get("delivered", 0),
+        UNCHANGED: done.get(UNCHANGED, 0),
+    }
+    requests = sum(here["requests"] for here in plan["requests"].values())
+    assert requests == played.sandbox.stats()["requests_total"] - before
 
 
 # --- Histories in which a simple comparison goes wrong ----------------------------------------------------------

@@ -42,10 +42,12 @@ def test_pages_of_any_size_give_every_row_in_order(ledger: Ledger) -> None:
         assert list(known(ledger, page=page)) == expected
 
 
-def test_what_a_killed_task_had_marked_is_known(ledger: Ledger) -> None:
+def test_a_batch_counts_from_its_close_on(ledger: Ledger) -> None:
     attempt = ledger.begin(ref())
     attempt.open(0)
     attempt.mark(0, [delivered("anna")])
+    assert known(ledger) == {}
+    attempt.close(0, settle=False)
     assert set(known(ledger)) == {key("anna")}
 
 

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 
 from devstack.ports import free_port
-from reverse_etl.errors import ConfigurationError, LedgerUnavailable, ReverseEtlError
+from reverse_etl.errors import ConfigurationError, LedgerUnavailable, NoLedger, ReverseEtlError
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.migrating import SCRIPTS
 from reverse_etl.ledger.schema import HEAD, METADATA, VERSION_TABLE
@@ -42,6 +42,15 @@ def test_a_url_that_cannot_be_meant_is_refused(url: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as caught:
         Ledger.open(url)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_ledger_that_is_not_there_is_made_only_by_those_who_may(url: str) -> None:
+    with pytest.raises(NoLedger, match="the first run makes it"):
+        Ledger.open(url, create=False)
+    with pytest.raises(NoLedger):
+        Ledger.open(url, create=False)
+    Ledger.open(url).close()
+    Ledger.open(url, create=False).close()
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])

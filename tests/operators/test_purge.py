@@ -225,6 +225,19 @@ def test_a_row_without_files_is_found_by_its_key_values(
         assert [call.key for call in ledger.quarantine.calls("views")] == [hashed(8)]
 
 
+@pytest.mark.parametrize(("kept_as", "found"), [(ZOE, True), (ZOE.lower(), True), ("zO\u00eb@example.com", False)])
+def test_a_row_without_files_is_found_by_the_identifier_that_is_its_key(
+    connections: Callable[..., None], tmp_path: Path, ledger_url: str, kept_as: str, found: bool
+) -> None:
+    write_dag(tmp_path / "dags", key=("email",))
+    record(ledger_url, 1, "young", hashed(kept_as), hashed("ada@example.com"))
+    purged = purge_person(find_syncs(tmp_path / "dags"), emails=[f" {ZOE}"])
+    assert purged.ledger is not None
+    assert (purged.rows_known, purged.ledger.outcomes, purged.ledger.quarantine) == (0, 2 * found, 1 * found)
+    with Ledger.open(ledger_url) as ledger:
+        assert hashed("ada@example.com") in [call.key for call in ledger.quarantine.calls("views")]
+
+
 @pytest.mark.parametrize(
     ("sync", "values", "message"),
     [

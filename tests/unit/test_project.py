@@ -31,7 +31,7 @@ def test_every_direct_dependency_is_pinned() -> None:
     pinned = {Requirement(line).name.lower() for line in requirements("constraints.txt") if "==" in line}
     direct = {
         Requirement(line).name.lower()
-        for name in ("requirements.txt", "requirements-dev.txt")
+        for name in ("requirements.txt", "requirements-dev.txt", "requirements-notebooks.txt")
         for line in requirements(name)
     }
     assert direct - pinned == set()

@@ -1,4 +1,4 @@
-"""The command `reverse-etl`: what is in quarantine, sending it again, forgetting."""
+"""The command `reverse-etl`: looking ahead, what is in quarantine, sending it again, forgetting."""
 
 from __future__ import annotations
 

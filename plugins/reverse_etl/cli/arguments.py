@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
@@ -27,13 +28,14 @@ def parsed(arguments: Sequence[str]) -> Command:
 
 def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
     # Imported only now: Airflow takes two seconds, and --help needs none of it.
-    from reverse_etl.cli import forget, purge, quarantine, watermark
+    from reverse_etl.cli import forget, preview, purge, quarantine, watermark
 
     commands: dict[str, Callable[[argparse.Namespace, Screen], int]] = {
         "list": quarantine.list_counts,
         "show": quarantine.show,
         "replay": quarantine.replay,
         "discard": quarantine.discard,
+        "preview": preview.show,
         "purge": purge.purge,
         "forget": forget.forget,
         "watermark show": watermark.show,
@@ -44,13 +46,27 @@ def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="reverse-etl", description="Look after the ledger: rows that were refused, and forgetting.")
-    groups = parser.add_subparsers(required=True, metavar="{quarantine,purge,forget,watermark}")
+    parser = _Parser(prog="reverse-etl", description="Look ahead, and look after the ledger.")
+    groups = parser.add_subparsers(required=True, metavar="{preview,quarantine,purge,forget,watermark}")
+    _add_preview(groups.add_parser("preview", help="say what a run of a sync would do, without sending anything"))
     _add_quarantine(groups.add_parser("quarantine", help="rows that were refused: look at them, send them again"))
     _add_purge(groups.add_parser("purge", help="forget what is old, or everything about a person"))
     _add_forget(groups.add_parser("forget", help="have people forgotten, deleted or suppressed at every platform"))
     _add_watermark(groups.add_parser("watermark", help="how far an incremental sync has come: show it, set it"))
     return parser
+
+
+def _add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="preview")
+    parser.add_argument("sync", metavar="SYNC")
+    parser.add_argument("--date", metavar="DAY", help="the UTC day (default: the day that just ended)")
+    parser.add_argument(
+        "--window-days", type=_count, default=7, metavar="DAYS", help="days of source rows (default: 7)"
+    )
+    parser.add_argument("--send", choices=("all", "changed"), help="what to send (default: as the sync says)")
+    parser.add_argument("--batch-rows", type=_count, default=50_000, help="rows of one batch (default: 50000)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    _add_dags_folder(parser)
 
 
 def _add_quarantine(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +76,17 @@ def _add_quarantine(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--sync", help="only those of this sync")
     _add_filters(listing)
     listing.add_argument("--json", action="store_true", help="as JSON")
+    _add_dags_folder(listing)
 
     show = commands.add_parser("show", help="list the calls of a sync")
     show.add_argument("sync", metavar="SYNC")
-    show.add_argument("key", metavar="KEY", nargs="?", help="the hashed key of one row, as results show it")
+    show.add_argument(
+        "key", metavar="KEY", nargs="?", type=_hashed, help="the hashed key of one row, as results show it"
+    )
     show.add_argument("--key-values", nargs="+", metavar="VALUE", help="the values of the row's key instead")
     _add_filters(show)
     show.add_argument("--limit", type=_count, default=50, help="calls to list at most (default: 50)")
+    show.add_argument("--wide", action="store_true", help="all columns, uncut")
     show.add_argument("--json", action="store_true", help="as JSON")
     _add_dags_folder(show)
 
@@ -80,8 +100,9 @@ def _add_quarantine(parser: argparse.ArgumentParser) -> None:
     discard = commands.add_parser("discard", help="forget calls without sending them")
     discard.add_argument("sync", metavar="SYNC")
     _add_filters(discard)
-    discard.add_argument("--key", nargs="+", metavar="HASH", help="only rows with these hashed keys")
+    discard.add_argument("--key", nargs="+", type=_hashed, metavar="HASH", help="only rows with these hashed keys")
     discard.add_argument("--yes", action="store_true", help="do not ask")
+    _add_dags_folder(discard)
 
 
 def _add_purge(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +115,8 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-id", action="append", default=[], help="a user id of the person; - reads from stdin")
     parser.add_argument("--sync", action="append", default=[], help="the sync of the next --key-values")
     parser.add_argument("--key-values", action="append", nargs="+", default=[], metavar="VALUE", help="a row's key")
+    parser.add_argument("--dry-run", action="store_true", help="count what there is about the person, remove nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
     _add_dags_folder(parser)
 
 
@@ -139,6 +162,13 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 
 def _add_dags_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dags-folder", metavar="PATH", help="where the DAG files are, if not in Airflow's folder")
+
+
+def _hashed(text: str) -> str:
+    # It is not repeated: a row's own key, which may be an e-mail, is what is given by mistake.
+    if not re.fullmatch("[0-9a-f]{32}", text):
+        raise argparse.ArgumentTypeError("not a hashed key; expected 32 hexadecimal characters, as show lists them")
+    return text
 
 
 def _count(text: str) -> int:

@@ -26,12 +26,13 @@ def forget(options: Namespace, screen: Screen) -> int:
     if options.dry_run:
         screen.table(("connection", "people"), [(conn_id, len(people)) for conn_id in connections])
         return 0
-    question = f"{options.action.capitalize()} {len(people)} people at {', '.join(connections)}, for good?"
+    whom = "1 person" if len(people) == 1 else f"{len(people)} people"
+    question = f"{options.action.capitalize()} {whom} at {', '.join(connections)}?"
     if not options.yes and not screen.confirm(question):
         screen.say("Nothing was done.")
         return NOT_ALL_DONE
     job = options.job or f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}-{uuid.uuid4().hex[:8]}"
-    screen.info(f"job {job}: --job {job} goes on with it")
+    screen.info(f"This is job {job}; if it does not end well, the same command with --job {job} sends what is left.")
     done = forget_people(people, options.action, connections, syncs, job=job, asked_by=options.asked_by or user())
     _show(done, screen)
     return 0 if done.is_done else NOT_ALL_DONE
@@ -56,7 +57,7 @@ def _show(done: Forgotten, screen: Screen) -> None:
 
 def _people(options: Namespace) -> list[PersonId]:
     if bool(options.query) == bool(options.email or options.user_id):
-        raise ConfigurationError("give either --query or --email and --user-id")
+        raise ConfigurationError("give either --query, or --email or --user-id")
     if not options.query:
         emails, user_ids = given(options)
         return [PersonId(email=email) for email in emails] + [PersonId(user_id=user_id) for user_id in user_ids]

@@ -33,8 +33,11 @@ def run(arguments: Sequence[str]) -> int:
         # Airflow logs to stdout, which belongs to the answer.
         with redirect_stdout(sys.stderr):
             return command(screen)
-    except (ReverseEtlError, AirflowNotFoundException) as error:
+    except ReverseEtlError as error:
         screen.complain(str(error))
+        return FAILED
+    except AirflowNotFoundException as error:
+        screen.complain(f"{error}; add the connection to Airflow or name another, see docs/connections.md")
         return FAILED
     except KeyboardInterrupt:
         screen.complain("stopped")

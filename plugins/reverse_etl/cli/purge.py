@@ -6,11 +6,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 from reverse_etl.cli.quarantine import known_syncs
 from reverse_etl.cli.screen import Screen
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.operators.purge import known_keys, purge_old, purge_person
+from reverse_etl.ledger.records import Purged
+from reverse_etl.operators.purge import PurgedPerson, known_keys, purge_old, purge_person
 
 FROM_STDIN = "-"
 
@@ -21,6 +23,8 @@ def purge(options: Namespace, screen: Screen) -> int:
     if not options.person:
         if named:
             raise ConfigurationError("--email, --user-id, --sync and --key-values go with --person")
+        if options.dry_run:
+            raise ConfigurationError("--dry-run goes with --person")
         return _purge_old(options, screen)
     if options.states_older_than:
         raise ConfigurationError("--states-older-than goes with --older-than")
@@ -53,24 +57,47 @@ def _purge_person(options: Namespace, screen: Screen) -> int:
         )
     emails, user_ids = given(options)
     keys = known_keys(zip(options.sync, options.key_values, strict=True), syncs)
-    purged = purge_person(syncs, emails=emails, user_ids=user_ids, keys=keys)
-    counts = {
-        "staged rows": purged.staged_rows,
-        "exported rows": purged.exported_rows,
-        "row results": purged.results,
-        "outcomes": purged.ledger.outcomes if purged.ledger else 0,
-        "row states": purged.ledger.row_states if purged.ledger else 0,
-        "quarantined calls": purged.ledger.quarantine if purged.ledger else 0,
-        "unfinished files": purged.unfinished_files,
-    }
-    screen.table(("removed", "number"), list(counts.items()))
+    if not options.dry_run and not options.yes:
+        screen.check_terminal()
+    remove = partial(purge_person, syncs, emails=emails, user_ids=user_ids, keys=keys)
+    if options.dry_run or not options.yes:
+        found = remove(dry_run=True)
+        screen.table(("found", "number"), _counts(found))
+        screen.say(f"{found.rows_known} hashed keys of the person are known; {found.files} files hold them.")
+        _say_unknown_syncs(found, screen)
+        if options.dry_run:
+            screen.say("Dry run: nothing was removed.")
+            return 0
+        if not screen.confirm("Remove all of it, for good?"):
+            screen.say("Nothing was removed.")
+            return 0
+    purged = remove()
+    screen.table(("removed", "number"), _counts(purged))
     screen.say(f"{purged.rows_known} hashed keys of the person were known; {purged.files} files were written anew.")
+    if options.yes:
+        _say_unknown_syncs(purged, screen)
+    return 0
+
+
+def _counts(purged: PurgedPerson) -> list[tuple[str, int]]:
+    ledger = purged.ledger or Purged()
+    return [
+        ("staged rows", purged.staged_rows),
+        ("exported rows", purged.exported_rows),
+        ("row results", purged.results),
+        ("outcomes", ledger.outcomes),
+        ("row states", ledger.row_states),
+        ("quarantined calls", ledger.quarantine),
+        ("unfinished files", purged.unfinished_files),
+    ]
+
+
+def _say_unknown_syncs(purged: PurgedPerson, screen: Screen) -> None:
     if purged.unknown_syncs:
         screen.say(
             f"No DAG has the syncs {', '.join(sorted(purged.unknown_syncs))}: their files were searched in every "
             "column, but the hashed keys of their rows are not known."
         )
-    return 0
 
 
 def given(options: Namespace) -> tuple[list[str], list[str]]:

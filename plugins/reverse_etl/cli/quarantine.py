@@ -35,11 +35,14 @@ from reverse_etl.sync import Sync
 NOT_ALL_DELIVERED = 1
 DAG_ID = "reverse-etl"
 
+LONGEST_REASON = 31
+"""A line of `show` has 100 characters with it."""
+
 
 def list_counts(options: Namespace, screen: Screen) -> int:
     """Count the calls in quarantine."""
     since = parse_since(options.since)
-    with open_ledger() as ledger:
+    with open_ledger(create=False) as ledger:
         counts = ledger.quarantine.counts(options.sync, since=since)
     rows = [
         (sync, outcome.value, code, calls)
@@ -47,12 +50,14 @@ def list_counts(options: Namespace, screen: Screen) -> int:
         if options.reason in (None, code)
     ]
     header = ("sync", "outcome", "reason", "calls")
+    if not rows:
+        _check_sync(options)
     if options.json:
         screen.json([dict(zip(header, row, strict=True)) for row in rows])
     elif rows:
         screen.table(header, rows)
     else:
-        _say_empty(screen)
+        _say_empty(options, screen)
     return 0
 
 
@@ -62,17 +67,19 @@ def show(options: Namespace, screen: Screen) -> int:
     if options.key_values:
         syncs = known_syncs(options)
         [key] = known_keys([(options.sync, options.key_values)], syncs)[options.sync]
-    with open_ledger() as ledger:
+    with open_ledger(create=False) as ledger:
         calls = list(islice(_calls(ledger, options, key), options.limit + 1))
     listed = calls[: options.limit]
+    if not listed:
+        _check_sync(options)
     if options.json:
         screen.json([_as_dict(call) for call in listed])
         return 0
     if not listed:
-        _say_empty(screen)
+        _say_empty(options, screen)
         return 0
-    rows = [list(_as_dict(call).values()) for call in listed]
-    screen.table([name.replace("_", " ") for name in _as_dict(listed[0])], rows)
+    shown = [_as_dict(call) if options.wide else _narrow(call) for call in listed]
+    screen.table([name.replace("_", " ") for name in shown[0]], [list(call.values()) for call in shown])
     if len(calls) > len(listed):
         screen.say(f"There are more than these {len(listed)}; see more with --limit.")
     return 0
@@ -82,9 +89,10 @@ def replay(options: Namespace, screen: Screen) -> int:
     """Read the rows again and send them; the exit code says whether all were delivered."""
     wanted = Wanted(options.sync, options.reason, parse_since(options.since))
     sync = known_syncs(options).one(options.sync)
+    open_ledger(create=False).close()
     selection = select(wanted)
     if not selection.calls:
-        _say_empty(screen)
+        _say_empty(options, screen)
         return 0
     _say_selection(screen, selection)
     if options.dry_run:
@@ -108,10 +116,11 @@ def replay(options: Namespace, screen: Screen) -> int:
 def discard(options: Namespace, screen: Screen) -> int:
     """Forget calls without sending them."""
     since = parse_since(options.since)
-    with open_ledger() as ledger:
+    with open_ledger(create=False) as ledger:
         number = sum(1 for call in _calls(ledger, options, None) if options.key is None or call.key in options.key)
         if not number:
-            _say_empty(screen)
+            _check_sync(options)
+            _say_empty(options, screen)
             return 0
         if not options.yes and not screen.confirm(f"Forget {number} calls of {options.sync} for good?"):
             screen.say("Nothing was discarded.")
@@ -151,6 +160,18 @@ def _as_dict(call: QuarantinedCall) -> dict[str, object]:
     }
 
 
+def _narrow(call: QuarantinedCall) -> dict[str, object]:
+    """Return what fits a terminal of 100 columns."""
+    reason = call.code if len(call.code) <= LONGEST_REASON else f"{call.code[: LONGEST_REASON - 3]}..."
+    return {
+        "key": call.key,
+        "call": call.call or "(row)",
+        "outcome": call.outcome.value,
+        "reason": reason,
+        "last_seen": f"{call.last_seen:%Y-%m-%d}",
+    }
+
+
 def _deliver(
     sync: Sync, run: ReplayRun, batches: Iterable[ReplayBatch], screen: Screen
 ) -> tuple[list[str], list[tuple[ReplayBatch, Totals]]]:
@@ -185,6 +206,21 @@ def _say_result(screen: Screen, summary: Summary) -> int:
     return 0 if summary.is_complete else NOT_ALL_DELIVERED
 
 
-def _say_empty(screen: Screen) -> None:
+def _check_sync(options: Namespace) -> None:
+    """Refuse the name of a sync no DAG has and the quarantine does not know, when nothing was found for it."""
+    if options.sync is None:
+        return
+    with open_ledger(create=False) as ledger:
+        former = {sync for sync, _, _ in ledger.quarantine.counts()}
+    known_syncs(options).check(options.sync, former=former)
+
+
+def _say_empty(options: Namespace, screen: Screen) -> None:
     place = make_url(ledger_url()).render_as_string(hide_password=True)
-    screen.say(f"Nothing of this is in quarantine (ledger: {place}).")
+    narrowed = [name for name in ("key", "key_values", "reason", "since") if getattr(options, name, None)]
+    if narrowed:
+        what = f"No call{f' of {options.sync}' if options.sync else ''} in quarantine fits"
+        what += f" {' and '.join('--' + name.replace('_', '-') for name in narrowed)}"
+    else:
+        what = f"No call of {options.sync} is in quarantine" if options.sync else "The quarantine is empty"
+    screen.say(f"{what} (ledger: {place}).")

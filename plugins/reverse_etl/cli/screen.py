@@ -48,11 +48,15 @@ class Screen:
 
     def confirm(self, question: str) -> bool:
         """Ask for a y on the terminal; raise ConfigurationError when there is none."""
-        if not sys.stdin.isatty():
-            raise ConfigurationError("there is no terminal to ask on; add --yes to go on without a question")
+        self.check_terminal()
         self._err.write(f"{question} [y/N] ")
         self._err.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def check_terminal(self) -> None:
+        """Raise ConfigurationError when there is no terminal to ask on."""
+        if not sys.stdin.isatty():
+            raise ConfigurationError("there is no terminal to ask on; add --yes to go on without a question")
 
 
 def _text(value: object) -> str:

@@ -72,6 +72,11 @@ class CustomerIOClient:
     ) -> None:
         await self._transport.close()
 
+    @property
+    def rate(self) -> float:
+        """The requests per second the client keeps to."""
+        return self._connection.rate
+
     async def identify(self, user: User = None, traits: Values | None = None, **common: Unpack[Common]) -> Receipt:
         """Create or update a person."""
         return await self.send(messages.identify(user, traits, **common))

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from reverse_etl.customerio.batches import BatchSender, batch_body
 from reverse_etl.customerio.client import CustomerIOClient
 from reverse_etl.customerio.config import CustomerIODestination
-from reverse_etl.customerio.limits import BATCH_MESSAGES, LARGEST_BATCH_BYTES
+from reverse_etl.customerio.limits import BATCH_MESSAGES, LARGEST_BATCH_BYTES, Endpoint
 from reverse_etl.customerio.payloads import RowRenderer
-from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
 
 BATCHES_IN_FLIGHT = 8
 """More requests of up to 500,000 bytes only take memory: rows are read ahead for twice as many."""
@@ -35,6 +35,7 @@ class CustomerIODelivery:
         requests_in_flight: int,
     ) -> None:
         self._renderer = RowRenderer(sync_name, key, mapping)
+        self._per_second = client.rate
         self._sender = BatchSender(client.send_batch)
         self.requests_in_flight = min(requests_in_flight, BATCHES_IN_FLIGHT)
 
@@ -46,6 +47,11 @@ class CustomerIODelivery:
         """Return the one lane all messages go."""
         del kind
         return LANE
+
+    def pace(self, kind: str) -> Pace:
+        """Return the one endpoint all messages go to and its rate."""
+        del kind
+        return Pace(Endpoint.BATCH.value, self._per_second)
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
         """Send a pack of calls of any kind, retries included."""

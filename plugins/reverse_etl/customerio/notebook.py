@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import weakref
-from collections.abc import Coroutine, Iterable
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from collections.abc import Iterable
+from typing import Any, Unpack
 
 from reverse_etl.customerio.client import CustomerIOClient
 from reverse_etl.customerio.connection import CustomerIOConnection
@@ -16,11 +12,10 @@ from reverse_etl.customerio.messages import Common, Message, User, Values
 from reverse_etl.delivery.destination import Verdict
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.retry import RetryPolicy
+from reverse_etl.delivery.waiting import WaitingClient
 
-Result = TypeVar("Result")
 
-
-class CustomerIO:
+class CustomerIO(WaitingClient):
     """A client without `await`, for notebooks and scripts.
 
         customerio = CustomerIO("the API key", host="http://127.0.0.1:8081")
@@ -34,23 +29,7 @@ class CustomerIO:
     def __init__(self, api_key: str, *, retry: RetryPolicy | None = None, **settings: Any) -> None:  # noqa: ANN401 # the connection checks them
         connection = CustomerIOConnection(api_key, **settings)
         self._client = CustomerIOClient(connection, retry=retry)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="customerio", daemon=True)
-        self._thread.start()
-        self._wait(self._client.__aenter__())
-        self._end = weakref.finalize(self, _end, self._loop, self._thread, self._client)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections and end the thread; further calls raise RuntimeError."""
-        self._end()
+        super().__init__("customerio", self._client)
 
     def identify(self, user: User = None, traits: Values | None = None, **common: Unpack[Common]) -> Receipt:
         """Create or update a person."""
@@ -103,21 +82,3 @@ class CustomerIO:
     def send(self, message: Message) -> Receipt:
         """Send one message made by a function of `messages`."""
         return self._wait(self._client.send(message))
-
-    def _wait(self, call: Coroutine[Any, Any, Result]) -> Result:
-        if self._loop.is_closed():
-            call.close()
-            raise RuntimeError("the client is closed; make a new one")
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
-        try:
-            return future.result()
-        except BaseException:  # an interrupted cell must not leave its call running
-            future.cancel()
-            raise
-
-
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, client: CustomerIOClient) -> None:
-    asyncio.run_coroutine_threadsafe(client.__aexit__(None, None, None), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reverse_etl.customerio.client import CustomerIOClient
+from reverse_etl.customerio.messages import check_identifier
 from reverse_etl.customerio.semantic.people import UserDeleted, UserSuppressed, UserUnsuppressed
 from reverse_etl.customerio.semantic.record import Event
 from reverse_etl.delivery.destination import Verdict
@@ -36,6 +37,10 @@ class CustomerIOPrivacy:
         """Return None: no limit is published."""
         del action
         return None
+
+    def check(self, person: PersonId) -> None:
+        """Raise InvalidRow for an identifier that is not text a platform could take."""
+        check_identifier("user", person.user_id or person.email)
 
     async def privacy(self, action: Action, people: Sequence[PersonId]) -> Sequence[Verdict]:
         """Ask for each person; raise AccountRefused."""

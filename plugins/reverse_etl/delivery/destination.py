@@ -48,6 +48,13 @@ class PackLimit:
     lane: str = ""
 
 
+class Pace(NamedTuple):
+    """The endpoint requests go to and how many per second it is given."""
+
+    endpoint: str
+    per_second: float
+
+
 class Destination(Protocol):
     """Renders rows, says how calls are packed, and sends packs."""
 
@@ -59,6 +66,9 @@ class Destination(Protocol):
 
     def pack_limit(self, kind: str) -> PackLimit:
         """Return how calls of a kind are packed; one call per request where the limit is 1."""
+
+    def pace(self, kind: str) -> Pace:
+        """Return where requests with calls of a kind go, and at which rate."""
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
         """Send a pack of calls of one lane, retries included, and return the verdict on each, in their order.

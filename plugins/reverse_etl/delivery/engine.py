@@ -11,6 +11,7 @@ from reverse_etl.delivery.destination import Call, Destination, Verdict
 from reverse_etl.delivery.journal import WHOLE_ROW, Journal, Mark, NoJournal
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
+from reverse_etl.delivery.plan import Plan
 from reverse_etl.delivery.reading import Reader, ReadRow, Row
 from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.redaction import KeyHasher, key_of
@@ -26,8 +27,9 @@ class DeliveryEngine:
     """Delivers the rows of one batch and hands the result of each to `on_result`.
 
     Every call is looked up in the `journal` before it is sent, and its result is there before it counts.
-    `dry_run` renders and checks every row and sends nothing; so does `stopped`, the error a delivery elsewhere in the
-    run ended with, but then rows that the journal does not know as delivered are `failed`. An engine is used once.
+    With a `plan` every row is rendered and checked, and goes there instead of out. After `stopped`, the error another
+    delivery of the run ended with, nothing is sent either, and rows that the journal does not know as delivered are
+    `failed`. An engine is used once.
     `is_answered` tells at the end whether every call that was sent has its result in the journal: after an error from
     outside some may have arrived that nobody knows of.
     """
@@ -39,14 +41,14 @@ class DeliveryEngine:
         hash_key: KeyHasher,
         on_result: Callable[[RowResult], None],
         journal: Journal | None = None,
-        dry_run: bool = False,
+        plan: Plan | None = None,
         stopped: DestinationError | None = None,
     ) -> None:
         self._key = key
         self._hash_key = hash_key
         self._on_result = on_result
         self._journal = journal or NoJournal()
-        self._dry_run = dry_run
+        self._plan = plan
         self._people = PersonOrder()
         self._held_back: set[str] = set()
         self._breaker = Breaker(stopped)
@@ -122,10 +124,13 @@ class DeliveryEngine:
         for _ in range(ROWS_AT_ONCE):
             if not self._wants_rows:
                 return
-            if not reader.ahead and not await reader.fill():
+            row = reader.take()
+            if row is None and await reader.look_ahead():
+                row = reader.take()
+            if row is None:
                 self._all_read = True
                 return
-            self._admit(reader, reader.ahead.popleft())
+            self._admit(reader, row)
 
     @property
     def _wants_rows(self) -> bool:
@@ -133,14 +138,15 @@ class DeliveryEngine:
         return has_room and not self._all_read
 
     def _admit(self, reader: Reader, row: ReadRow) -> None:
-        key, place, rendered, code = row
+        key, place, rendered, code, values = row
         if rendered is None:
             self._refuse(key, place, code)
             return
-        if self._dry_run:
-            self._finish(RowResult(key, Outcome.PLANNED, "dry_run"))
+        known = reader.known(key, rendered)
+        if self._plan is not None:
+            self._finish(self._plan.note(key, values, rendered, known, self._destination))
             return
-        admitted = RowInFlight(key, place, rendered, reader.known(key, rendered))
+        admitted = RowInFlight(key, place, rendered, known)
         admitted.pass_known()
         if admitted.is_done:
             self._finish(_without_sending(admitted))
@@ -157,7 +163,7 @@ class DeliveryEngine:
             self._queue(admitted)
 
     def _refuse(self, key: str, place: int, code: str) -> None:
-        if not self._dry_run:
+        if self._plan is None:
             self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None, place))
         self._finish(RowResult(key, Outcome.INVALID, code))
 
@@ -189,7 +195,7 @@ class DeliveryEngine:
         ready = []
         upstream = 0 if self._all_read else 1
         for packer in self._packers:
-            ready.append((packer, upstream == 0 or not self._sending))
+            ready.append((packer, upstream == 0 or not (self._sending or self._wants_rows)))
             upstream += len(packer) + self._in_flight[packer.lane]
         return ready
 

@@ -23,6 +23,7 @@ from reverse_etl.errors import (
     ConfigurationError,
     DestinationError,
     DestinationUnavailable,
+    InvalidRow,
 )
 
 PEOPLE_PER_CHUNK = 100
@@ -81,7 +82,10 @@ class PrivacyDestination(Protocol):
     requests_in_flight: int
 
     def daily_limit(self, action: Action) -> DailyLimit | None:
-        """Return how many people a day the action may be asked for, one request each; None without a limit."""
+        """Return how many requests a day may be made for the action, one for a person and try; None without a limit."""
+
+    def check(self, person: PersonId) -> None:
+        """Raise InvalidRow for an identifier the platform does not take, before anything is sent."""
 
     async def privacy(self, action: Action, people: Sequence[PersonId]) -> Sequence[Verdict]:
         """Ask for the action for each person, retries included, and return the verdicts in their order."""
@@ -162,8 +166,8 @@ class PrivacyRun:
     async def _chunk(self, chunk: Sequence[tuple[int, PersonId]], result: PrivacyResult) -> None:
         wanted: dict[str, tuple[int, PersonId]] = {}
         for place, person in chunk:
-            if not person.email and not person.user_id:
-                result.add(place, Outcome.INVALID, NO_IDENTIFIER)
+            if invalid := self._invalid(person):
+                result.add(place, Outcome.INVALID, invalid)
             elif self._hash(person) in wanted:
                 result.add(place, Outcome.UNCHANGED, NAMED_TWICE)
             else:
@@ -173,6 +177,7 @@ class PrivacyRun:
             result.add(wanted.pop(key)[0], Outcome.UNCHANGED, ALREADY_CONFIRMED)
         may_go = await self._granted(len(wanted))
         verdicts = await asyncio.gather(*(self._one(person) for _, person in islice(wanted.values(), may_go)))
+        await self._count_repeats(verdicts)
         marks: list[tuple[str, CallResult]] = []
         for (key, (place, _)), call in zip(islice(wanted.items(), may_go), verdicts, strict=True):
             result.add(place, call.outcome, call.code)
@@ -197,6 +202,21 @@ class PrivacyRun:
                 retry_after=SECONDS_PER_DAY - self._clock() % SECONDS_PER_DAY,
             )
         return granted
+
+    async def _count_repeats(self, calls: Sequence[CallResult]) -> None:
+        """Count further tries as well: `_granted` took one request for each person."""
+        repeats = sum(call.tries - 1 for call in calls if call.tries > 1)
+        if self._limit is not None and repeats:
+            await asyncio.to_thread(self._journal.take_daily, self._limit.endpoint, repeats, self._limit.requests)
+
+    def _invalid(self, person: PersonId) -> str | None:
+        if not person.email and not person.user_id:
+            return NO_IDENTIFIER
+        try:
+            self._destination.check(person)
+        except InvalidRow as invalid:
+            return invalid.code
+        return None
 
     async def _one(self, person: PersonId) -> CallResult:
         async with self._turns:

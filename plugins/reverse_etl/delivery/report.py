@@ -5,12 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reverse_etl.delivery.outcomes import ARRIVED, Outcome, RowResult, Totals, add_up
+from reverse_etl.delivery.plan import merged
 from reverse_etl.delivery.results import read_results, writing_results
 from reverse_etl.staging.files import StagingPath, write_atomically
 
@@ -23,7 +25,7 @@ class BatchDelivery:
     """What became of one batch: its rows by outcome, and why it stopped early, if it did.
 
     `resumed_calls` were settled by an earlier try of the task and not sent again; `resent_calls` were delivered by an
-    earlier attempt of the run and sent again, because somebody cleared the task.
+    earlier attempt of the run and sent again, because somebody cleared the task. `plan` is what a dry run found.
     """
 
     index: int
@@ -33,6 +35,7 @@ class BatchDelivery:
     stopped: str = ""
     resumed_calls: int = 0
     resent_calls: int = 0
+    plan: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as JSON values, for XCom."""
@@ -65,6 +68,15 @@ class Report:
         self.totals = Totals()
         self._keys = array("Q")
         self._problems: list[str] = []
+        self._plans: list[dict[str, Any]] = []
+
+    def add_plan(self, plan: dict[str, Any]) -> None:
+        """Take in what a dry run of a batch found."""
+        self._plans.append(plan)
+
+    def prediction(self) -> dict[str, Any]:
+        """Return what a real run would do; empty where this is one."""
+        return merged(self._plans, self.totals.as_dict()) if self.facts.dry_run else {}
 
     def add_problem(self, problem: str) -> None:
         """Note something that fails the run whatever the totals say."""
@@ -111,6 +123,7 @@ class Report:
                 for (outcome, code), rows in self.totals.reasons.most_common()
             ],
             "problems": self.problems(),
+            **({"prediction": self.prediction()} if self.facts.dry_run else {}),
         }
 
     @property

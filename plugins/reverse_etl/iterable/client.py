@@ -72,6 +72,10 @@ class IterableClient:
     ) -> None:
         await self._transport.close()
 
+    def rate(self, endpoint: Endpoint) -> float:
+        """Return the requests per second the client keeps to at an endpoint."""
+        return self._rates[endpoint]
+
     async def update_user(self, payload: Mapping[str, object]) -> Receipt:
         """Create or update one user; `payload` holds `email` or `userId` and `dataFields`."""
         return await self.send(Endpoint.USER_UPDATE, encode(payload), _identity(payload))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
 from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import IterableDeletion
-from reverse_etl.iterable.limits import LARGEST_BODY_BYTES
+from reverse_etl.iterable.limits import LARGEST_BODY_BYTES, Endpoint
 from reverse_etl.iterable.payloads import encode, identifiers_of, identity_of
 
 USER_DELETE = "user_delete"
@@ -33,6 +33,12 @@ class DeletionDelivery:
         """Return one call."""
         del kind
         return SINGLE
+
+    def pace(self, kind: str) -> Pace:
+        """Return the endpoint and its rate."""
+        del kind
+        endpoint = Endpoint.USER_DELETE if self._mapping.email else Endpoint.USER_DELETE_BY_ID
+        return Pace(endpoint.value, self._client.rate(endpoint))
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
         """Delete, retries included; raise AccountRefused."""

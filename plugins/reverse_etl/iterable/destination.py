@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow, Verdict
-from reverse_etl.iterable.bulk import BulkSender
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
+from reverse_etl.iterable.bulk import SHAPES, BulkSender
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import IterableDestination
 from reverse_etl.iterable.limits import BULK_BODY_BYTES, BULK_ROWS, LARGEST_BODY_BYTES
 from reverse_etl.iterable.payloads import RowRenderer
-from reverse_etl.iterable.single import SingleSender
+from reverse_etl.iterable.single import ENDPOINTS, SingleSender
 
 BULK_REQUESTS_IN_FLIGHT = 8
 """Bulk requests carry up to 4 MB each, and more than a few of them only queue behind the limit of 5 per second."""
@@ -30,6 +30,7 @@ class IterableDelivery:
         calls: Literal["bulk", "single"],
         requests_in_flight: int,
     ) -> None:
+        self._client = client
         self._renderer = RowRenderer(sync_name, key, mapping)
         if calls == "bulk":
             self._limit = PackLimit(BULK_ROWS, BULK_BODY_BYTES)
@@ -48,6 +49,11 @@ class IterableDelivery:
         """Return 1,000 calls and just under 4 MB in bulk, one call otherwise."""
         del kind
         return self._limit
+
+    def pace(self, kind: str) -> Pace:
+        """Return the endpoint of a kind of call and its rate."""
+        endpoint = SHAPES[kind].endpoint if self._limit.calls > 1 else ENDPOINTS[kind]
+        return Pace(endpoint.value, self._client.rate(endpoint))
 
     async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
         """Send a pack of calls of one kind, retries included."""

@@ -9,7 +9,7 @@ from reverse_etl.delivery.privacy import Action, DailyLimit, PersonId
 from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.limits import FORGET_PER_DAY, Endpoint
-from reverse_etl.iterable.payloads import encode
+from reverse_etl.iterable.payloads import check_email, check_user_id, encode
 
 ENDPOINTS: Mapping[Action, Endpoint] = {Action.FORGET: Endpoint.USER_FORGET, Action.UNSUPPRESS: Endpoint.USER_UNFORGET}
 """Forgetting deletes and blocks, unforgetting lifts the block; there is no block that deletes nothing."""
@@ -30,6 +30,13 @@ class IterablePrivacy:
     def daily_limit(self, action: Action) -> DailyLimit | None:
         """Return the published limit of the action's endpoint."""
         return DailyLimit(ENDPOINTS[action], FORGET_PER_DAY)
+
+    def check(self, person: PersonId) -> None:
+        """Raise InvalidRow for an identifier that is malformed."""
+        if person.email:
+            check_email(person.email)
+        else:
+            check_user_id(person.user_id)
 
     async def privacy(self, action: Action, people: Sequence[PersonId]) -> Sequence[Verdict]:
         """Ask for each person; raise AccountRefused."""

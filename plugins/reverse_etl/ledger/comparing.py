@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import and_, case, func, null, select
+from sqlalchemy import and_, case, func, select
 
+from reverse_etl.delivery.plan import Known
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import DELIVERED
@@ -29,8 +30,10 @@ class Comparison:
         self._database = database
         self._labels = labels
         self._sync = sync
-        number = labels.number(sync)
-        still_open = select(func.max(OPEN_BATCHES.c.attempt_id)).where(OPEN_BATCHES.c.sync == number)
+        number = labels.find(sync)
+        still_open = select(func.max(OPEN_BATCHES.c.attempt_id)).where(
+            OPEN_BATCHES.c.sync == number, OPEN_BATCHES.c.epoch.is_(None)
+        )
         if attempt is not None:
             still_open = still_open.where(OPEN_BATCHES.c.attempt_id != attempt)
         [(last_open,)] = database.fetch("be asked about open batches", still_open)
@@ -40,23 +43,20 @@ class Comparison:
             *([] if first is None else [ROW_STATES.c.epoch < first]),
         )
         self._states = select(
-            ROW_STATES.c.row_key, ROW_STATES.c.call_kind, case((proof, ROW_STATES.c.fingerprint), else_=null())
+            ROW_STATES.c.row_key, ROW_STATES.c.call_kind, ROW_STATES.c.fingerprint, case((proof, 1), else_=0)
         ).where(ROW_STATES.c.sync == number, ROW_STATES.c.delivered_at.is_not(None))
         self._in_quarantine = select(QUARANTINE.c.row_key, QUARANTINE.c.call_kind).where(QUARANTINE.c.sync == sync)
         self._has_quarantine = bool(database.fetch("look into quarantine", self._in_quarantine.limit(1)))
 
-    def fingerprints(self, keys: Sequence[str]) -> Mapping[tuple[str, str], str | None]:
-        """Return the fingerprint in hexadecimal of each call delivered once, by hashed key and call.
-
-        It is None where the platform may hold something else by now. Raises LedgerUnavailable.
-        """
+    def states(self, keys: Sequence[str]) -> Mapping[tuple[str, str], Known]:
+        """Return what is known of each call delivered once, by hashed key and call; raises LedgerUnavailable."""
         rows = self._database.fetch("be asked about rows", self._states.where(ROW_STATES.c.row_key.in_(keys)))
-        names = self._labels.names({call for _, call, _ in rows})
-        found: dict[tuple[str, str], str | None] = {(key, names[call]): mark for key, call, mark in rows}
+        names = self._labels.names({row[1] for row in rows})
+        found = {(key, names[call]): Known(mark, bool(proof and mark is not None)) for key, call, mark, proof in rows}
         refused = self._refused(keys) if found and self._has_quarantine else frozenset()
-        for key, call in found if refused else ():
+        for (key, call), known in found.items() if refused else ():
             if (key, call) in refused or (key, WHOLE_ROW) in refused:
-                found[key, call] = None
+                found[key, call] = known._replace(is_proof=False)
         return found
 
     def _refused(self, keys: Sequence[str]) -> frozenset[tuple[str, str]]:

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Row, Select, create_eng
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
-from reverse_etl.errors import ConfigurationError
+from reverse_etl.errors import ConfigurationError, NoLedger
 from reverse_etl.ledger.problems import may_repeat, translated
 from reverse_etl.ledger.times import MICROSECONDS
 
@@ -51,16 +51,20 @@ _CLOCKS = {
 class Database:
     """An engine with its settings; `kind` is sqlite, mysql (also MariaDB) or postgresql.
 
-    `place` names it in messages, without user and password. `patience` are the seconds to wait for a lock.
+    `place` names it in messages, without user and password. `patience` are the seconds to wait for a lock. Without
+    `create` a SQLite file that is not there is refused with NoLedger.
     May be used by several threads, but not across a fork: open it in the process that works with it.
     """
 
-    def __init__(self, url: str, *, patience: float) -> None:
+    def __init__(self, url: str, *, patience: float, create: bool = True) -> None:
         address = _parsed(url)
         self.kind = address.get_backend_name()
         self.place = _place(address)
         if self.kind == "sqlite":
-            _create_folder(Path(address.database or ""))
+            file = Path(address.database or "")
+            if not create and not file.exists():
+                raise NoLedger(self.place)
+            _create_folder(file)
         self._engine = create_engine(
             address, hide_parameters=True, pool_size=5, max_overflow=20, **_engine_options(self.kind, patience)
         )

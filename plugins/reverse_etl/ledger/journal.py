@@ -8,12 +8,43 @@ from collections.abc import Mapping, Sequence
 
 from reverse_etl.delivery.journal import Mark, unchanged
 from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.delivery.plan import Known
 from reverse_etl.ledger.attempts import Attempt
+from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.marking import Alike
 from reverse_etl.ledger.records import Marked
 
 FINAL = (Outcome.DELIVERED, Outcome.SUPPRESSED)
 """What another try of the same task does not send again."""
+
+
+class Compared:
+    """What was last delivered for the rows looked up; a journal by itself for a run that sends nothing."""
+
+    has_settled = compares = True
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self._states: Mapping[tuple[str, str], Known] = {}
+        self._unchanged: dict[str, CallResult] = {}
+
+    async def look_up(self, keys: Sequence[str]) -> None:
+        """Look up these keys instead of the ones before; raises LedgerUnavailable."""
+        self._states = await asyncio.to_thread(self._comparison.states, keys)
+
+    def state(self, key: str, call: str) -> Known | None:
+        """Return what is known of a call, None for one never delivered."""
+        return self._states.get((key, call))
+
+    def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
+        """Return that a call is unchanged, None for any other."""
+        known = self._states.get((key, call))
+        if known is None or not known.is_proof or known.fingerprint != fingerprint.hex():
+            return None
+        return self._unchanged.get(call) or self._unchanged.setdefault(call, unchanged(call))
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Nothing is sent, so there is nothing to mark."""
 
 
 class BatchJournal:
@@ -30,9 +61,7 @@ class BatchJournal:
         self._sends = sends
         if sends:
             attempt.open(batch)
-        self._comparison = attempt.comparison() if compares else None
-        self._fingerprints: Mapping[tuple[str, str], str | None] = {}
-        self._unchanged: dict[str, CallResult] = {}
+        self._compared = Compared(attempt.comparison()) if compares else None
         self._settled = {
             (marked.key, marked.call, marked.fingerprint): _result(marked)
             for marked in attempt.outcomes(batch)
@@ -51,12 +80,12 @@ class BatchJournal:
     @property
     def compares(self) -> bool:
         """Whether calls are compared with those last delivered."""
-        return self._comparison is not None
+        return self._compared is not None
 
     async def look_up(self, keys: Sequence[str]) -> None:
-        """Look up the fingerprints last delivered for these keys; raises LedgerUnavailable."""
-        if self._comparison is not None:
-            self._fingerprints = await asyncio.to_thread(self._comparison.fingerprints, keys)
+        """Look up what was last delivered for these keys; raises LedgerUnavailable."""
+        if self._compared is not None:
+            await self._compared.look_up(keys)
 
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
         """Return the result an earlier try had of the very same call, if that was final, or that it is unchanged."""
@@ -64,9 +93,7 @@ class BatchJournal:
         if result is not None:
             self.resumed += 1
             return result
-        if self._fingerprints.get((key, call)) != fingerprint.hex():
-            return None
-        return self._unchanged.get(call) or self._unchanged.setdefault(call, unchanged(call))
+        return None if self._compared is None else self._compared.settled(key, call, fingerprint)
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Record results; raises LedgerUnavailable or ConfigurationError when they cannot be."""
@@ -82,9 +109,12 @@ class BatchJournal:
                 raise
 
     def close(self) -> int:
-        """Bring the states of the rows up to date; return how many calls an earlier attempt had delivered already."""
+        """Bring the states of rows up to date where they are compared, else leave that until they are needed.
+
+        Return how many calls an earlier attempt had delivered already.
+        """
         if self._sends:
-            self._attempt.close(self._batch)
+            self._attempt.close(self._batch, settle=self.compares)
         else:
             self._attempt.settle(self._batch)
         return self._attempt.resent(self._batch)

@@ -10,6 +10,8 @@ from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.schema import LABELS
 from reverse_etl.ledger.upserts import insert_new
 
+NO_LABEL = -1
+
 
 class Labels:
     """Numbers of words, each looked up once; a number never changes, so what is known stays true."""
@@ -31,6 +33,13 @@ class Labels:
         """Return the number of one name."""
         known = self._numbers.get(name)
         return self.numbers([name])[name] if known is None else known
+
+    def find(self, name: str) -> int:
+        """Return the number of one name without giving one out; NO_LABEL where it has none."""
+        if name not in self._numbers:
+            query = select(LABELS.c.name, LABELS.c.id).where(LABELS.c.name == name)
+            self._learn({row.name: row.id for row in self._database.fetch("look up labels", query)})
+        return self._numbers.get(name, NO_LABEL)
 
     def names(self, numbers: Iterable[int]) -> dict[int, str]:
         """Return the name of each number."""

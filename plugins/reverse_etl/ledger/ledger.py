@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from reverse_etl.ledger.attempts import Attempt, attempt_number
 from reverse_etl.ledger.budgets import Budgets
+from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.known import KnownRows
 from reverse_etl.ledger.labels import Labels
@@ -19,8 +20,8 @@ from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
-from reverse_etl.ledger.retention import purge_keys, purge_old
-from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
+from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old
+from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
 from reverse_etl.ledger.watermarks import Watermarks
@@ -56,15 +57,18 @@ class Ledger:
         self.watermarks = Watermarks(database, clock)
 
     @classmethod
-    def open(cls, url: str, *, patience: float = PATIENCE_SECONDS, clock: Clock = time.time) -> Ledger:
+    def open(
+        cls, url: str, *, create: bool = True, patience: float = PATIENCE_SECONDS, clock: Clock = time.time
+    ) -> Ledger:
         """Connect, creating or upgrading the tables (and for SQLite the folder and the file) where that is needed.
 
         `url` is sqlite:////absolute/path.db, mysql://... (also MariaDB) or postgresql://...; `patience` are the seconds
-        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code.
+        to wait for a lock. Raises ConfigurationError when the URL is wrong or the tables are newer than this code, and
+        NoLedger without `create` when there is none yet.
         """
-        database = Database(url, patience=patience)
+        database = Database(url, create=create, patience=patience)
         try:
-            migrate(database, patience=patience)
+            migrate(database, create=create, patience=patience)
         except BaseException:
             database.close()
             raise
@@ -99,8 +103,9 @@ class Ledger:
     def states(self, sync: str, keys: Sequence[str]) -> Mapping[tuple[str, str], RowState]:
         """Return what was last delivered, by hashed key and call; calls never delivered are absent.
 
-        Marks count from the `settle` of their batch on.
+        Marks count from the `settle` or `close` of their batch on.
         """
+        self._settling.settle_closed(self._database, self._labels.find(sync))
         columns = [ROW_STATES.c[name] for name in ("row_key", "call_kind", "fingerprint", "delivered_at", "outcome")]
         query = select(*columns).where(
             ROW_STATES.c.sync == self._labels.number(sync), ROW_STATES.c.delivered_at.is_not(None)
@@ -115,18 +120,29 @@ class Ledger:
                 found[key, names[call]] = RowState(fingerprint_of(fingerprint), moment(delivered_at), words[outcome])
         return found
 
+    def comparison(self, sync: str) -> Comparison:
+        """Return what a run begun now would know to be at the platform; nothing new is recorded."""
+        self._settling.settle_closed(self._database, self._labels.find(sync))
+        return Comparison(self._database, self._labels, sync)
+
+    def mappings(self, sync: str) -> list[str]:
+        """Return the mappings the sync has had, as text, the latest first."""
+        query = select(MAPPINGS.c.mapping).where(MAPPINGS.c.sync == self._labels.find(sync))
+        rows = self._database.fetch("be asked about mappings", query.order_by(MAPPINGS.c.attempt_id.desc()))
+        return [mapping for (mapping,) in rows]
+
     def open_batches(self, sync: str) -> int:
         """Return how many batches are being sent, or ended without telling what they had sent."""
-        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.number(sync))
+        number = select(func.count()).where(
+            OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None)
+        )
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
 
     def known_rows(self, sync: str) -> KnownRows:
-        """Return the rows of a sync the platform may hold, those of batches included that ended without a word."""
+        """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""
         number = self._labels.number(sync)
-        open_ones = select(OPEN_BATCHES.c.attempt_id, OPEN_BATCHES.c.batch).where(OPEN_BATCHES.c.sync == number)
-        for attempt, batch in self._database.fetch("be asked about open batches", open_ones):
-            self._settling(self._database, number, attempt, batch)
+        self._settling.settle_closed(self._database, number)
         return KnownRows(self._database, number)
 
     def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:
@@ -134,7 +150,12 @@ class Ledger:
 
         Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
         """
+        self._settling.settle_closed(self._database)
         return purge_old(self._database, self._clock, older_than, states_older_than)
+
+    def count_person(self, keys: Sequence[str]) -> Purged:
+        """Return how much `purge_person` would remove."""
+        return count_keys(self._database, keys)
 
     def purge_person(self, keys: Sequence[str]) -> Purged:
         """Remove everything about the rows of the hashed `keys`.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table, text
 
-from reverse_etl.errors import ConfigurationError, LedgerUnavailable
+from reverse_etl.errors import ConfigurationError, LedgerUnavailable, NoLedger
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.schema import HEAD, METADATA, VERSION_TABLE
 
@@ -19,13 +19,17 @@ _ALEMBIC = threading.Lock()
 """Alembic keeps what it works on in module variables."""
 
 
-def migrate(database: Database, *, patience: float) -> None:
+def migrate(database: Database, *, patience: float, create: bool = True) -> None:
     """Create or upgrade the tables; openers in other processes wait meanwhile, at most `patience` seconds.
 
-    Raises ConfigurationError when the tables are newer than this code or not ours at all.
+    Raises ConfigurationError when the tables are newer than this code or not ours at all, NoLedger without
+    `create` when there are none.
     """
-    if database.read("be opened", current_version) == HEAD:
+    present = database.read("be opened", current_version)
+    if present == HEAD:
         return
+    if present is None and not create:
+        raise NoLedger(database.place)
     with _ALEMBIC:
         database.write("be migrated", lambda connection: _upgrade(connection, database, patience))
 

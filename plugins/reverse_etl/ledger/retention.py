@@ -62,6 +62,17 @@ def purge_keys(database: Database, keys: Sequence[str]) -> Purged:
     )
 
 
+def count_keys(database: Database, keys: Sequence[str]) -> Purged:
+    """Return how many rows of each table `purge_keys` would remove."""
+
+    def count(table: Table) -> int:
+        query = select(func.count()).select_from(table)
+        chunks = _chunks(keys, KEYS_PER_SCAN)
+        return sum(database.fetch("be counted", query.where(table.c.row_key.in_(chunk)))[0][0] for chunk in chunks)
+
+    return Purged(outcomes=count(OUTCOMES), row_states=count(ROW_STATES), quarantine=count(QUARANTINE))
+
+
 def _purge_keys_of_outcomes(database: Database, keys: Sequence[str]) -> int:
     """Find the keys by reading the whole table, which locks nothing, then remove them by its primary key."""
     columns = (OUTCOMES.c.attempt_id, OUTCOMES.c.batch, OUTCOMES.c.row_key)

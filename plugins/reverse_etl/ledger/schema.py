@@ -24,6 +24,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
@@ -72,6 +73,11 @@ def _hash() -> TypeEngine[str]:
     """32 hexadecimal characters."""
     narrow = mysql.CHAR(32, charset="ascii", collation="ascii_bin")
     return CHAR(32).with_variant(narrow, "mysql", "mariadb")
+
+
+def _long_text() -> TypeEngine[str]:
+    """Text of any length; MySQL's TEXT ends at 64 KB."""
+    return Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 
 
 LABELS = Table(
@@ -139,6 +145,16 @@ OPEN_BATCHES = Table(
     Column("attempt_id", Integer, primary_key=True, autoincrement=False),
     Column("batch", Integer, primary_key=True, autoincrement=False),
     Column("opened", BigInteger, nullable=False),
+    Column("epoch", Integer),
+)
+
+MAPPINGS = Table(
+    "mappings",
+    METADATA,
+    Column("sync", Integer, primary_key=True, autoincrement=False),
+    Column("digest", _hash(), primary_key=True),
+    Column("mapping", _long_text(), nullable=False),
+    Column("attempt_id", Integer, nullable=False),
 )
 
 QUARANTINE = Table(

@@ -6,9 +6,9 @@ import asyncio
 import importlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import ObjectStoragePath
@@ -18,6 +18,7 @@ from reverse_etl.operators.base import hash_key
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import RowResult, Totals
+    from reverse_etl.delivery.plan import Plan
     from reverse_etl.delivery.report import BatchDelivery
     from reverse_etl.errors import DestinationError
     from reverse_etl.operators.ledger import Recording
@@ -49,7 +50,6 @@ def deliver_batch(
     *,
     attempt: int,
     log: Log,
-    dry_run: bool = False,
 ) -> Delivered:
     """Deliver a batch, writing the result of each row to `folder`; `attempt` is the clear number of the run.
 
@@ -68,7 +68,7 @@ def deliver_batch(
             results.add(result)
             progress.step()
 
-        delivery = BatchRun(sync, batch, note, record, dry_run=dry_run, stopped=refusals.earlier())
+        delivery = BatchRun(sync, batch, note, record, stopped=refusals.earlier())
         stopped = delivery.run()
         delivery.finish()
     totals, seconds = delivery.totals, progress.seconds
@@ -87,6 +87,7 @@ def deliver_batch(
         _reason(stopped),
         resumed_calls=record.resumed,
         resent_calls=record.resent,
+        plan=delivery.plan.as_dict() if delivery.plan else None,
     )
     return Delivered(counts, totals, stopped)
 
@@ -126,7 +127,6 @@ class BatchRun:
         note: Callable[[RowResult], None],
         record: Recording,
         *,
-        dry_run: bool = False,
         stopped: DestinationError | None = None,
     ) -> None:
         from reverse_etl.delivery.engine import DeliveryEngine
@@ -134,13 +134,14 @@ class BatchRun:
 
         self._sync = sync
         self._record = record
+        self.plan = _plan(record)
         self._rows = itertools.chain.from_iterable(read_rows(ObjectStoragePath(batch.path)))
         self._engine = DeliveryEngine(
             key=sync.key,
             hash_key=hash_key(),
             on_result=note,
             journal=record.journal,
-            dry_run=dry_run,
+            plan=self.plan,
             stopped=stopped,
         )
 
@@ -174,7 +175,16 @@ class BatchRun:
         self._engine.abandon(self._rows)
 
     async def _deliver(self) -> None:
-        async with _hook(self._sync).destination(self._sync, self._record.paces) as destination:
+        from reverse_etl.delivery.plan import Earlier
+
+        async with AsyncExitStack() as opened:
+            hook = _hook(self._sync)
+            destination = await opened.enter_async_context(hook.destination(self._sync, self._record.paces))
+            if self.plan is not None and self._record.preview is not None:
+                self.plan.earlier = [
+                    Earlier((await opened.enter_async_context(hook.destination(earlier))).render, columns)
+                    for earlier, columns in _earlier(self._sync, self._record.preview.earlier)
+                ]
             await self._engine.deliver(self._rows, destination)
 
 
@@ -198,6 +208,27 @@ class Refusals:
         """Keep the facts of a refusal."""
         facts = {"status": refusal.status, "code": refusal.code, "request_id": refusal.request_id}
         self._marker.write_text(json.dumps(facts))
+
+
+def _plan(record: Recording) -> Plan | None:
+    """Return where a dry run's rows go instead of out."""
+    from reverse_etl.delivery.plan import Plan
+
+    preview = record.preview
+    return None if preview is None else Plan(preview.sends_all, hash_key(), preview.compared.state)
+
+
+def _earlier(sync: Sync, mappings: Iterable[str]) -> Iterator[tuple[Sync, frozenset[str]]]:
+    """Yield the sync as it was with each earlier mapping, and the columns it read."""
+    from reverse_etl.mapping_text import from_text
+
+    for mapping in mappings:
+        destination: Any = from_text(mapping)
+        is_alike = type(destination) is type(sync.destination)
+        if is_alike:
+            columns = frozenset(destination.columns())
+            here: Any = replace(destination, conn_id=sync.destination.conn_id)
+            yield replace(sync, destination=here), columns
 
 
 def _reason(stopped: BaseException | None) -> str:

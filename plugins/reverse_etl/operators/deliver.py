@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_etl.operators.base import DELIVERY, RETRY_POLICY, RunParams, SyncOperator, staging_folder
 from reverse_etl.operators.batch import deliver_batch, try_failed_again
-from reverse_etl.operators.ledger import Recording, no_recording, recording, run_ref
+from reverse_etl.operators.ledger import Recording, previewing, recording, run_ref
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -51,14 +51,12 @@ class DeliverOperator(SyncOperator):
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
         params = RunParams.of(context)
-        dry_run = params.dry_run
         delivered = deliver_batch(
             self.sync,
             batch,
             staging_folder(self.sync, context),
             self._recording(context, batch.index, params),
             attempt=context["dag_run"].clear_number,
-            dry_run=dry_run,
             log=self.log,
         )
         context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
@@ -68,7 +66,10 @@ class DeliverOperator(SyncOperator):
         try_failed_again(context["ti"], delivered.totals)
 
     def _recording(self, context: Any, batch: int, params: RunParams) -> AbstractContextManager[Recording]:
+        from reverse_etl.mapping_text import to_text
+
+        compares = params.sends(self.sync) == CHANGED
         if params.dry_run:
-            return no_recording()
+            return previewing(self.sync, sends_all=not compares)
         ref = run_ref(self.sync, context, self.extract_task_id)
-        return recording(ref, batch, compares=params.sends(self.sync) == CHANGED)
+        return recording(ref, batch, compares=compares, mapping=to_text(self.sync.destination))

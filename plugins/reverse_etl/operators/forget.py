@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.mysql.hooks.mysql import MySqlHook
 from airflow.sdk import BaseHook, BaseOperator, Param
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from reverse_etl.errors import ConfigurationError, RunFailed, SourceError
 from reverse_etl.operators.base import RETRY_POLICY, hash_key, refuse_unknown_params
@@ -210,7 +211,10 @@ def _person_hasher() -> Any:
 def _hook_class(conn_id: str) -> str:
     types: Any = get_provider_info()["connection-types"]
     known = {kind["connection-type"]: kind["hook-class-name"] for kind in types}
-    kind = BaseHook.get_connection(conn_id).conn_type
+    try:
+        kind = BaseHook.get_connection(conn_id).conn_type
+    except AirflowNotFoundException:
+        raise ConfigurationError(f"there is no connection {conn_id!r}; add it to Airflow, or name another") from None
     if kind not in known:
         raise ConfigurationError(f"connection {conn_id} is of the type {kind}, expected {', '.join(sorted(known))}")
     return str(known[kind])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -19,18 +19,24 @@ from reverse_etl.sync import Sync
 if TYPE_CHECKING:
     from reverse_etl.delivery.journal import Journal
     from reverse_etl.delivery.pacing import Paces
-    from reverse_etl.ledger.journal import BatchJournal
+    from reverse_etl.ledger.journal import BatchJournal, Compared
     from reverse_etl.ledger.ledger import Ledger
     from reverse_etl.ledger.records import RunRef
 
 LEDGER_CONN_ID = "reverse_etl_ledger"
 
+EARLIER_MAPPINGS = 3
+"""Mappings a dry run looks back: rows may have been delivered last under any of them."""
 
-def open_ledger() -> Ledger:
-    """Open the ledger; raises LedgerUnavailable or ConfigurationError. Close it, or use it in a `with`."""
+
+def open_ledger(*, create: bool = True) -> Ledger:
+    """Open the ledger, to be closed or used in a `with`.
+
+    Raises LedgerUnavailable, ConfigurationError, and NoLedger without `create` when there is none yet.
+    """
     from reverse_etl.ledger.ledger import Ledger
 
-    return Ledger.open(ledger_url())
+    return Ledger.open(ledger_url(), create=create)
 
 
 def ledger_url() -> str:
@@ -68,17 +74,27 @@ def attempt_of(sync: Sync, context: Mapping[str, Any], day: date, window_days: i
     return RunRef(dag_run.dag_id, dag_run.run_id, sync.name, dag_run.clear_number, day, window_days)
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What a dry run compares with: row states, and mappings the sync had before, as text, the latest first."""
+
+    compared: Compared
+    earlier: Sequence[str]
+    sends_all: bool
+
+
 @dataclass
 class Recording:
     """What the delivery of one batch is recorded with and paced by.
 
-    After `close`, `resumed` are the calls an earlier try of the task had settled, which were not sent again, and
-    `resent` those an earlier attempt of the run had delivered, which were.
+    `preview` is there in a dry run only. After `close`, `resumed` are the calls an earlier try of the task had settled,
+    which were not sent again, and `resent` those an earlier attempt of the run had delivered, which were.
     """
 
     journal: Journal
     paces: Paces
     batch: BatchJournal | None = None
+    preview: Preview | None = None
     resumed: int = 0
     resent: int = 0
 
@@ -90,22 +106,40 @@ class Recording:
 
 
 @contextmanager
-def recording(ref: RunRef, batch: int, *, compares: bool = False, sends: bool = True) -> Iterator[Recording]:
+def recording(
+    ref: RunRef, batch: int, *, compares: bool = False, sends: bool = True, mapping: str = ""
+) -> Iterator[Recording]:
     """Open the ledger for one batch of an attempt, to send it or only to ask what became of it.
 
-    `compares` leaves alone what equals the calls last delivered.
+    `compares` leaves alone what equals the calls last delivered; `mapping` is that of the sync, as text.
     """
     from reverse_etl.ledger.journal import BatchJournal
     from reverse_etl.ledger.pacing import shared_paces
 
     with open_ledger() as ledger:
-        journal = BatchJournal(ledger.begin(ref), batch, compares=compares, sends=sends)
+        attempt = ledger.begin(ref)
+        if mapping:
+            attempt.note_mapping(mapping)
+        journal = BatchJournal(attempt, batch, compares=compares, sends=sends)
         yield Recording(journal, shared_paces(ledger.budgets), journal)
 
 
 @contextmanager
+def previewing(sync: Sync, *, sends_all: bool) -> Iterator[Recording]:
+    """Open the ledger for a dry run, which asks what a run begun now would do, and records nothing."""
+    from reverse_etl.delivery.pacing import Paces
+    from reverse_etl.ledger.journal import Compared
+    from reverse_etl.mapping_text import to_text
+
+    with open_ledger() as ledger:
+        compared = Compared(ledger.comparison(sync.name))
+        earlier = [mapping for mapping in ledger.mappings(sync.name) if mapping != to_text(sync.destination)]
+        yield Recording(compared, Paces(), preview=Preview(compared, earlier[:EARLIER_MAPPINGS], sends_all))
+
+
+@contextmanager
 def no_recording() -> Iterator[Recording]:
-    """Give what a dry run takes in its place: nothing is asked or recorded."""
+    """Give what takes the ledger's place where nothing is to be asked or recorded."""
     from reverse_etl.delivery.journal import NoJournal
     from reverse_etl.delivery.pacing import Paces
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import ObjectStoragePath
 
-from reverse_etl.errors import ConfigurationError, StagingError
+from reverse_etl.errors import ConfigurationError, NoLedger, StagingError
 from reverse_etl.operators.base import configured_folder, hash_key
 from reverse_etl.operators.ledger import open_ledger
 from reverse_etl.operators.mirror import MEMBERS
@@ -36,7 +37,10 @@ class PurgedOld:
 
 @dataclass(slots=True)
 class PurgedPerson:
-    """What was removed about a person, in rows; `unknown_syncs` had staged rows or exports, but no DAG has them."""
+    """What was, or would be, removed about a person, in rows.
+
+    `unknown_syncs` had staged rows or exports, but no DAG has them.
+    """
 
     rows_known: int = 0
     staged_rows: int = 0
@@ -98,25 +102,49 @@ def purge_person(
     emails: Iterable[str] = (),
     user_ids: Iterable[str] = (),
     keys: Mapping[str, frozenset[str]] | None = None,
+    dry_run: bool = False,
 ) -> PurgedPerson:
-    """Remove every row about a person from staged files, exports, results and the ledger.
+    """Remove every row about a person from staged files, exports, results and the ledger; `dry_run` only counts them.
 
     Rows are found by e-mail or user id in the columns the sync's destination takes for them, and by hashed key (`keys`,
-    by sync). The files that name the person go last: after a failure the same command finds everything again. Raises
-    StagingError and LedgerUnavailable.
+    by sync). Rows whose files are gone are found where the identifier is the whole key. The files that name the person
+    go last: after a failure the same command finds everything again. Raises StagingError and LedgerUnavailable.
     """
     from reverse_etl.staging.people import Person, same_email
 
-    person = Person(frozenset(map(same_email, emails)), frozenset(user_ids), keys or {})
+    emails, user_ids = frozenset(emails), frozenset(user_ids)
+    person = Person(frozenset(map(same_email, emails)), user_ids, keys or {})
     files = _Files(syncs, person)
-    purged = PurgedPerson(unknown_syncs=files.unknown)
     hashes = files.find()
+    purged = PurgedPerson(len(frozenset().union(*hashes.values())), unknown_syncs=files.unknown)
+    for name, possible in _keys_that_are(syncs, emails, user_ids).items():
+        hashes[name] = hashes.get(name, frozenset()) | possible
     hashed = sorted(frozenset().union(*hashes.values()))
-    purged.rows_known = len(hashed)
-    with open_ledger() as ledger:
-        purged.ledger = ledger.purge_person(hashed)
-    files.drop(hashes, purged)
+    with suppress(NoLedger), open_ledger(create=False) as ledger:
+        purged.ledger = ledger.count_person(hashed) if dry_run else ledger.purge_person(hashed)
+    if dry_run:
+        files.count(hashes, purged)
+    else:
+        files.drop(hashes, purged)
     return purged
+
+
+def _keys_that_are(syncs: Syncs, emails: Iterable[str], user_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return the hashed keys the identifiers would have by sync, where the sync's key is the e-mail or the user id.
+
+    An e-mail is taken as it is given and in lower case: a row with another spelling has another hash.
+    """
+    from reverse_etl.staging.people import same_email
+
+    spellings = {form for email in emails for form in (email.strip(), email.strip().lower(), same_email(email))}
+    hasher = hash_key()
+    found: dict[str, set[str]] = {}
+    for name, group in syncs.found.items():
+        for sync in group:
+            for column, values in (("email", spellings), ("user_id", user_ids)):
+                if sync.key == (getattr(sync.destination, column, None),):
+                    found.setdefault(name, set()).update(hasher((value,)) for value in values)
+    return {name: frozenset(hashes) for name, hashes in found.items()}
 
 
 class _Files:
@@ -177,6 +205,24 @@ class _Files:
 
         return [(self._batches, rows_in_batch), (self._exports, rows_in_csv)]
 
+    def count(self, hashes: Mapping[str, frozenset[str]], purged: PurgedPerson) -> None:
+        """Count what `drop` would remove."""
+        from reverse_etl.staging.forgetting import rows_in_batch, rows_in_csv
+
+        for path, sync in self._results:
+            found = _count_results(path, hashes.get(sync, frozenset()))
+            purged.results += found
+            purged.files += bool(found)
+        purged.exported_rows = self._count_rows(self._exports, rows_in_csv)
+        purged.staged_rows = self._count_rows(self._batches, rows_in_batch)
+        purged.files += len(self._exports) + len(self._batches)
+        purged.unfinished_files = len(self._old_unfinished())
+
+    def _count_rows(
+        self, files: Iterable[tuple[ObjectStoragePath, str]], rows_in: Callable[..., list[frozenset[str]]]
+    ) -> int:
+        return sum(len(rows_in(path, about)) for path, sync in files for about in self._about(sync))
+
     def drop(self, hashes: Mapping[str, frozenset[str]], purged: PurgedPerson) -> None:
         """Write the files that hold the person anew, the results first."""
         from reverse_etl.staging.forgetting import drop_from_batch, drop_from_csv
@@ -194,11 +240,14 @@ class _Files:
         purged.unfinished_files = self._drop_unfinished()
 
     def _drop_unfinished(self) -> int:
-        limit = datetime.now(UTC) - LEFT_BEHIND
-        old = [path for path in self._unfinished if path.fs.exists(path.path) and _modified(path) < limit]
+        old = self._old_unfinished()
         for path in old:
             path.fs.rm_file(path.path)
         return len(old)
+
+    def _old_unfinished(self) -> list[ObjectStoragePath]:
+        limit = datetime.now(UTC) - LEFT_BEHIND
+        return [path for path in self._unfinished if path.fs.exists(path.path) and _modified(path) < limit]
 
     def _about(self, name: str) -> list[RowsAbout]:
         """Return what finds the person's rows of a sync: several when DAGs disagree about it."""
@@ -221,14 +270,20 @@ class _Files:
         ]
 
 
-def _drop_results(path: ObjectStoragePath, hashes: frozenset[str]) -> int:
-    from reverse_etl.staging.forgetting import drop_from_json, drop_from_results, records_in_json, rows_in_results
+def _count_results(path: ObjectStoragePath, hashes: frozenset[str]) -> int:
+    from reverse_etl.staging.forgetting import records_in_json, rows_in_results
 
     if not hashes:
         return 0
-    if path.suffix == ".json":
-        return drop_from_json(path, hashes) if records_in_json(path, hashes) else 0
-    return drop_from_results(path, hashes) if rows_in_results(path, hashes) else 0
+    return records_in_json(path, hashes) if path.suffix == ".json" else rows_in_results(path, hashes)
+
+
+def _drop_results(path: ObjectStoragePath, hashes: frozenset[str]) -> int:
+    from reverse_etl.staging.forgetting import drop_from_json, drop_from_results
+
+    if not _count_results(path, hashes):
+        return 0
+    return drop_from_json(path, hashes) if path.suffix == ".json" else drop_from_results(path, hashes)
 
 
 def _relative_files(folder: ObjectStoragePath) -> Iterator[PurePosixPath]:

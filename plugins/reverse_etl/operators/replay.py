@@ -189,8 +189,10 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
 
 def replay_batch(sync: Sync, replayed: ReplayBatch, run: ReplayRun, log: Log) -> Delivered:
     """Deliver a batch as an ordinary run does; what stops it is returned, not raised."""
+    from reverse_etl.mapping_text import to_text
+
     ref = run.ref(sync.name, date.fromisoformat(replayed.day), replayed.window_days)
-    record = recording(ref, replayed.index)
+    record = recording(ref, replayed.index, mapping=to_text(sync.destination))
     return deliver_batch(sync, replayed.batch, run.folder(sync.name), record, attempt=run.attempt, log=log)
 
 

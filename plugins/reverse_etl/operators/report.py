@@ -117,6 +117,9 @@ class ReportOperator(SyncOperator):
         )
         self._add_problems(report, context["ti"], deliveries)
         removals = self._removals(context, report)
+        for delivery in deliveries:
+            if delivery is not None and delivery.plan:
+                report.add_plan(delivery.plan)
         json, parquet = (
             output_file(self.sync, "integration_results", facts["stamp"], suffix, params)
             for suffix in ("json", "parquet")
@@ -144,6 +147,7 @@ class ReportOperator(SyncOperator):
             "watermark_moved": moved,
             "removals": removals,
             "problems": report.problems(),
+            **({"prediction": report.prediction()} if params.dry_run else {}),
         }
 
     def _add_problems(self, report: Report, ti: Any, deliveries: Sequence[BatchDelivery | None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,16 +20,19 @@ PACKAGE = b"reverse_etl"
 
 @dataclass
 class Syncs:
-    """The syncs found, by name; `unread` are the DAG files that could not be imported."""
+    """The syncs found, by name; `unread` are the DAG files that could not be imported.
+
+    `window_days` are the days of rows the DAG of a sync looks at, unless a run says otherwise.
+    """
 
     found: dict[str, list[Sync]] = field(default_factory=dict)
+    window_days: dict[str, int] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
     def one(self, name: str) -> Sync:
         """Return the sync of that name; raise ConfigurationError when there is none, or more than one."""
-        syncs = self.found.get(name, [])
-        if not syncs:
-            raise ConfigurationError(f"no DAG has a sync named {name!r}; {self._what_there_is()}")
+        self.check(name)
+        syncs = self.found[name]
         if len(syncs) > 1:
             raise ConfigurationError(
                 f"{len(syncs)} different syncs are named {name!r} ({', '.join(str(sync.query) for sync in syncs)}); "
@@ -37,10 +40,13 @@ class Syncs:
             )
         return syncs[0]
 
-    def _what_there_is(self) -> str:
-        known = ", ".join(sorted(self.found)) or "none"
+    def check(self, name: str, *, former: Collection[str] = ()) -> None:
+        """Raise ConfigurationError, with the names there are, for one no DAG has and that is not a `former` one."""
+        if name in self.found or name in former:
+            return
+        known = ", ".join(sorted({*self.found, *former})) or "none"
         unread = f"; {', '.join(self.unread)} could not be imported" if self.unread else ""
-        return f"there are {known}{unread}"
+        raise ConfigurationError(f"no DAG has a sync named {name!r}; there are {known}{unread}")
 
 
 def find_syncs(folder: Path) -> Syncs:
@@ -57,6 +63,8 @@ def find_syncs(folder: Path) -> Syncs:
             for task in dag.tasks:
                 if isinstance(task, SyncOperator):
                     _add(syncs.found, task.sync)
+                    if "window_days" in dag.params:
+                        syncs.window_days[task.sync.name] = int(dag.params["window_days"])
     syncs.unread = sorted(bag.import_errors)
     return syncs
 

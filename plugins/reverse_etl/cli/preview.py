@@ -1,0 +1,85 @@
+"""`reverse-etl preview`: what a run would do, before it does it."""
+
+from __future__ import annotations
+
+import uuid
+from argparse import Namespace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reverse_etl.cli.quarantine import known_syncs
+from reverse_etl.cli.screen import Screen
+from reverse_etl.operators.preview import preview
+from reverse_etl.run_day import RunDay, resolve_day
+
+WORDS = {
+    "new": "never delivered before",
+    "changed": "differ from what was last delivered",
+    "changed_mapping": "only the mapping changed",
+    "in_doubt": "the last try did not arrive, or may have been followed by another",
+    "as_before": "equal to what was last delivered, sent all the same",
+    "unchanged": "equal to what was last delivered, not sent",
+    "invalid": "refused before sending, into quarantine",
+    "suppressed": "people who must not be written to",
+}
+STOPPED = 1
+WINDOW_DAYS = 7
+"""Where the DAG does not say."""
+
+
+def show(options: Namespace, screen: Screen) -> int:
+    """Say what a run of a sync would do; no request leaves."""
+    syncs = known_syncs(options)
+    sync = syncs.one(options.sync)
+    window_days = options.window_days or syncs.window_days.get(sync.name, WINDOW_DAYS)
+    now = datetime.now(UTC)
+    day = resolve_day(options.date, logical_date=None, run_after=now, today=now.date())
+    sends = options.send or sync.send
+    found = preview(
+        sync,
+        RunDay(day, window_days),
+        sends_all=sends == "all",
+        batch_rows=options.batch_rows,
+        run_id=f"preview-{uuid.uuid4().hex[:8]}",
+        log=screen,
+    )
+    facts = {"sync": sync.name, "day": day.isoformat(), "send": sends, "read": found.read}
+    if options.json:
+        screen.json({**facts, "prediction": found.prediction, "problems": found.problems})
+    else:
+        _say(screen, facts, found.prediction)
+    for problem in found.problems:
+        screen.complain(problem)
+    return STOPPED if found.problems else 0
+
+
+def _say(screen: Screen, facts: dict[str, Any], prediction: dict[str, Any]) -> None:
+    screen.say(f"PREVIEW of {facts['sync']} for {facts['day']}, sending {facts['send']}: nothing was sent.")
+    screen.say("")
+    rows = [(name, count, WORDS[name]) for name, count in prediction["rows"].items() if count]
+    screen.table(("rows", "number", "meaning"), rows or [("read", 0, "the query gives none")])
+    screen.say("")
+    requests = prediction["requests"]
+    table = [(name, here["requests"], here["calls"], f"{here['per_second']:g}") for name, here in requests.items()]
+    if not table:
+        screen.say("No request would leave.")
+        return
+    screen.table(("endpoint", "requests", "calls", "per second"), table)
+    screen.say(f"About {_time(prediction['minutes'])} at these rates, if nobody else uses them.")
+    for sample in prediction["sample"]:
+        screen.say("")
+        screen.say(f"row {sample['key']}: {sample['reason']}")
+        for call in sample["calls"]:
+            screen.say(f"  {call['call']}: {call['reason']}")
+            for line in _payload(call["payload"]):
+                screen.say(f"    {line}")
+
+
+def _payload(payload: object, prefix: str = "") -> list[str]:
+    if not isinstance(payload, dict):
+        return [f"{prefix.removesuffix('.')}: {payload}"]
+    return [line for name, value in payload.items() for line in _payload(value, f"{prefix}{name}.")]
+
+
+def _time(minutes: float) -> str:
+    return str(timedelta(seconds=max(1, round(minutes * 60))))

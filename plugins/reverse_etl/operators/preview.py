@@ -1,0 +1,57 @@
+"""What a run of a sync for one day would do, without Airflow's tasks: the same parts as a dry run of the DAG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from reverse_etl.operators.base import run_folder
+from reverse_etl.operators.batch import Log, deliver_batch
+from reverse_etl.operators.ledger import previewing
+from reverse_etl.operators.source import source_rows
+
+if TYPE_CHECKING:
+    from reverse_etl.run_day import RunDay
+    from reverse_etl.sync import Sync
+
+DAG_ID = "reverse-etl"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Rows read, rows by outcome and reason with what sending costs, and what stopped it, if anything did."""
+
+    read: int
+    prediction: dict[str, Any]
+    problems: list[str]
+
+
+def preview(sync: Sync, run_day: RunDay, *, sends_all: bool, batch_rows: int, run_id: str, log: Log) -> Preview:
+    """Read the rows of a day and find out what a run would do with them. No request leaves.
+
+    The rows are staged as those of a run are, and removed at the end. Raises SourceError, StagingError,
+    LedgerUnavailable or ConfigurationError.
+    """
+    from reverse_etl.delivery.outcomes import Outcome, Totals
+    from reverse_etl.delivery.plan import merged
+    from reverse_etl.staging.batches import write_batches
+
+    started = datetime.now(UTC)
+    folder = run_folder(DAG_ID, f"{run_id}-{started:%H%M%S%f}", sync.name)
+    totals, plans, problems = Totals(), [], []
+    try:
+        with source_rows(sync, run_day) as stream:
+            batches = write_batches(stream, folder, batch_rows=batch_rows)
+        for batch in batches:
+            done = deliver_batch(sync, batch, folder, previewing(sync, sends_all=sends_all), attempt=0, log=log)
+            if done.stopped is not None and not isinstance(done.stopped, Exception):
+                raise done.stopped
+            if done.stopped is not None:
+                problems.append(f"batch {batch.index} stopped: {done.counts.stopped}")
+            totals.outcomes.update({Outcome(name): rows for name, rows in done.counts.outcomes.items()})
+            plans.append(done.counts.plan or {})
+    finally:
+        if folder.exists():
+            folder.fs.rm(folder.parent.path, recursive=True)
+    return Preview(sum(batch.rows for batch in batches), merged(plans, totals.as_dict()), problems)
