@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from benchmarks.job import API_KEY, HASH_KEY, Job
@@ -24,7 +24,8 @@ from reverse_etl.ledger.journal import BatchJournal
 from reverse_etl.redaction import KeyHasher
 from reverse_etl.staging.batches import BatchRef, read_rows, write_batches
 from reverse_etl.staging.files import StagingPath
-from reverse_etl.staging.source import stream_query
+from reverse_etl.staging.keys import KeyWatch, PersonWatch
+from reverse_etl.staging.source import Row, stream_query
 
 BATCH_ROWS = 50_000
 """As in the params of a sync."""
@@ -42,7 +43,17 @@ def lift_limits() -> None:
 def extract(job: Job, folder: StagingPath) -> list[BatchRef]:
     """Write the rows of the job as batches of the default size, as the extract task does."""
     with job.source() as connection, stream_query(connection, SYNC.sql(), {}) as stream:
-        return write_batches(stream, folder, batch_rows=BATCH_ROWS, row_limit=job.rows)
+        keys = KeyWatch(stream.columns, SYNC.key)
+        people = PersonWatch(stream.columns, SYNC.destination.identifiers())
+
+        def watch(rows: Sequence[Row]) -> None:
+            keys(rows)
+            people(rows)
+
+        batches = write_batches(stream, folder, batch_rows=BATCH_ROWS, row_limit=job.rows, watch=watch)
+        keys.check(batches, folder, KeyHasher(HASH_KEY))
+        people.apart(batches)
+        return batches
 
 
 def open_client(job: Job, mapping: IterableDestination, paces: Paces) -> Opener:

@@ -6,6 +6,7 @@ identified people in Customer.io and one `page_view` event each.
 
 | task | what it does |
 | --- | --- |
+| `check` | compares the query's columns and Customer.io's settings with the mapping, before a row is read |
 | `extract` | runs `include/sql/page_views/latest_view_per_user.sql` and writes the rows as Parquet batches |
 | `export_csv` | writes all rows to `query_results_<end of day>.csv` |
 | `deliver` | one task per batch: identifies the person, then tracks the event, in batches |
@@ -25,6 +26,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, chain
 
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.mapping import Constant, Field
+from reverse_etl.operators.check import CheckOperator
 from reverse_etl.operators.deliver import DeliverOperator
 from reverse_etl.operators.export_csv import ExportCsvOperator
 from reverse_etl.operators.extract import ExtractOperator
@@ -82,10 +84,11 @@ with DAG(
         "max_retry_delay": timedelta(minutes=10),
     },
 ):
+    check = CheckOperator(task_id="check", sync=SYNC)
     extract = ExtractOperator(task_id="extract", sync=SYNC)
     export_csv = ExportCsvOperator(task_id="export_csv", sync=SYNC)
     # Two batches at once: one starts while the other sends, and both share the rate limit. More would only queue.
     deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=SYNC, max_active_tis_per_dag=2)
     report = ReportOperator(task_id="report", sync=SYNC)
 
-    chain(extract, [export_csv, deliver], report)
+    chain(check, extract, [export_csv, deliver], report)

@@ -2,9 +2,11 @@
 
     ReverseEtlError
     |-- ConfigurationError           a sync, a connection or a parameter is wrong; nothing was sent
+    |   |-- CheckFailed                  the check before the first row found errors
     |   `-- NoLedger                 there is no ledger yet, and what was asked for does not make one
     |-- SourceError                  the source query or its result cannot be used
-    |   `-- SourceUnavailable        the database went away; another try may work          (retryable)
+    |   |-- SourceUnavailable        the database went away; another try may work          (retryable)
+    |   `-- KeyRefused               a key is NULL or names several rows; nothing was sent
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
     |-- LedgerUnavailable            the ledger's database did not answer or is locked or full    (retryable)
     |-- RowsFailed                   some rows of a batch failed; another try sends only these          (retryable)
@@ -41,6 +43,10 @@ class ConfigurationError(ReverseEtlError, ValueError):
     """A sync, a connection or a parameter is wrong; the message names the field and what is allowed."""
 
 
+class CheckFailed(ConfigurationError):
+    """The check before the first row found what would make the run useless."""
+
+
 class NoLedger(ConfigurationError):
     """There is no ledger yet; `place` is where it was looked for."""
 
@@ -63,6 +69,10 @@ class SourceUnavailable(SourceError):
     """The database refused the connection or went away; another try may work."""
 
     retryable = True
+
+
+class KeyRefused(SourceError):
+    """The key of some rows is NULL, or that of another row; nothing was sent."""
 
 
 class StagingError(ReverseEtlError):

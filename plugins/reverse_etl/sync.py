@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
+from reverse_etl.consent import Consent
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.incremental import Incremental
 from reverse_etl.mapping import as_tuple
@@ -61,8 +62,8 @@ class Sync:
     invalid, rejected or failed before the report fails the run. `send` is `all`, or `changed` to leave out calls that
     equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
     `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
-    `%(after_key)s` and `%(before_time)s` instead. `mirror` says what happens to rows that leave the source,
-    all of which the query must give then.
+    `%(after_key)s` and `%(before_time)s` instead. `consent` says whom not to contact. `mirror` says what happens to
+    rows that leave the source, all of which the query must give then.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Sync:
     failure_share: float = 0.05
     send: Literal["all", "changed"] = "all"
     incremental: Incremental | None = None
+    consent: Consent | None = None
     mirror: Mirror | None = None
 
     def __post_init__(self) -> None:
@@ -97,13 +99,19 @@ class Sync:
                 f"Sync.destination of {self.name} is a {type(self.destination).__name__}, "
                 "expected a destination such as IterableDestination(...)"
             )
+        self._check_parts()
+        if self.mirror is not None:
+            self._check_mirror()
+
+    def _check_parts(self) -> None:
         if self.incremental is not None and not isinstance(self.incremental, Incremental):
             raise ConfigurationError(
                 f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
             )
-
-        if self.mirror is not None:
-            self._check_mirror()
+        if self.consent is not None and not isinstance(self.consent, Consent):
+            raise ConfigurationError(
+                f"Sync.consent of {self.name} is a {type(self.consent).__name__}, expected Consent(...)"
+            )
 
     def _check_mirror(self) -> None:
         if not isinstance(self.mirror, Mirror):
@@ -136,6 +144,7 @@ class Sync:
             name=f"{self.name}{REMOVAL}",
             destination=self.destination.removal(self.mirror.removal, self.key),
             send="all",
+            consent=None,
             mirror=None,
         )
 
@@ -149,15 +158,13 @@ class Sync:
 
     def sql(self) -> str:
         """Return the text of the query; raise ConfigurationError when it is not UTF-8."""
-        try:
-            return self.query.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise ConfigurationError(f"{self.query} is not UTF-8; save it in that encoding") from None
+        return file_text(self.query)
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when the query's result lacks a column or has one of a type that does not fit."""
         own = self.key if self.incremental is None else (*self.key, *self.incremental.columns())
-        missing = sorted(_missing(own, kinds) | _missing(self.destination.columns(), kinds))
+        consent = self.consent.columns() if self.consent else ()
+        missing = sorted(_missing((*own, *self.destination.columns(), *consent), kinds))
         if missing:
             raise ConfigurationError(
                 f"{self.query.name} gives no column {', '.join(missing)}, which sync {self.name} needs; "
@@ -166,9 +173,21 @@ class Sync:
         if self.incremental is not None:
             self.incremental.check_kinds(kinds)
         self.destination.check_kinds(kinds)
+        if self.consent is not None:
+            self.consent.check_kinds(kinds)
 
     def __str__(self) -> str:
         return self.name
+
+
+def file_text(path: Path) -> str:
+    """Return the text of a file; raise ConfigurationError when it is not UTF-8 or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8; save it in that encoding") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); check who may read it") from None
 
 
 def _missing(wanted: Iterable[str], kinds: Mapping[str, str]) -> set[str]:

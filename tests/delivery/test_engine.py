@@ -21,7 +21,7 @@ from reverse_etl.errors import (
     UserNotFound,
     UserSuppressed,
 )
-from tests.delivery.platform import Platform, Run, rows
+from tests.delivery.platform import HASH, Platform, Run, rows
 
 
 async def test_a_refused_account_stops_the_run_and_every_row_still_has_an_outcome() -> None:
@@ -326,6 +326,21 @@ async def test_a_lane_gives_each_kind_the_results_of_its_own_calls() -> None:
     run = await Run(platform).deliver(rows(50))
     assert run.counts == {"rejected": 50}
     assert {call.call for result in run.results for call in result.calls} == {"update", "event"}
+
+
+async def test_rows_that_are_withheld_end_suppressed_and_nothing_of_them_is_rendered() -> None:
+    rendered = []
+
+    class Watched(Platform):
+        def render(self, row: Mapping[str, object]) -> RenderedRow:
+            rendered.append(row["id"])
+            return super().render(row)
+
+    withheld = {HASH((1,)), HASH((3,))}
+    run = await Run(Watched(), withheld=withheld).deliver([*rows(3), {"id": 3, "invalid": True}])
+    assert run.counts == {"delivered": 2, "suppressed": 2}
+    assert run.by_id(3).code == "no_consent"
+    assert rendered == [0, 2]
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.01])

@@ -26,7 +26,7 @@ CHECKED_AS_A_WHOLE = {
 }
 CHECKED_BY_BEGINNING = {
     "iterable_page_views for ": "tests/docs/test_readme.py",
-    "MySQL --extract--> ": "tests/docs/test_readme.py",
+    "check --> MySQL --extract--> ": "tests/docs/test_readme.py",
 }
 
 _BLOCK = re.compile(

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.docs.pages import block_that_begins, page_names, read
 
 ON_SCREEN = "iterable_page_views for "
-DRAWING = "MySQL --extract--> "
+DRAWING = "check --> MySQL --extract--> "
 
 pytestmark = pytest.mark.skipif(DRAWING not in read("README.md"), reason="the README has no picture of the tasks")
 
@@ -39,7 +39,7 @@ def test_the_drawing_names_the_tasks_of_the_dag() -> None:
     dag = (ROOT / "dags/iterable_page_views.py").read_text(encoding="utf-8")
     drawing = block_that_begins(DRAWING)
     tasks = re.findall(r'task_id="(\w+)"', dag)
-    assert tasks == ["extract", "export_csv", "deliver", "report"]
+    assert tasks == ["check", "extract", "export_csv", "deliver", "report"]
     assert all(re.search(rf"\b{task}\b", drawing) for task in tasks)
 
 

@@ -142,6 +142,7 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
         *,
         key: str = "view_id",
         destination: Any = None,
+        consent: Any = None,
         deliver: Any = None,
         retries: int = 1,
         sync_sends: Literal["all", "changed"] = "all",
@@ -149,7 +150,8 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
     ) -> Finished:
         path = tmp_path / "views.sql"
         path.write_text(query)
-        sync = Sync("views", path, (key,), destination or default_destination(), send=sync_sends)
+        sends_to = destination or default_destination()
+        sync = Sync("views", path, (key,), sends_to, send=sync_sends, consent=consent)
         dag = build_dag(sync, deliver, retries=retries)
         register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")

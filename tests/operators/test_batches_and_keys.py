@@ -66,11 +66,53 @@ def test_two_syncs_in_one_run_keep_their_rows_apart(
     assert len(sandbox.events()) == 6
 
 
-def test_a_key_that_is_not_unique_fails_the_run(run_sync: Run, shop: Shop, views: Callable[..., None]) -> None:
+@pytest.mark.parametrize(
+    ("query", "key", "said"),
+    [
+        (QUERY, "page", "3 rows have the key of another row"),
+        (QUERY.replace("id AS view_id", "NULLIF(id, 2) AS view_id"), "view_id", "1 rows have NULL in it"),
+    ],
+)
+def test_a_key_that_does_not_name_one_row_is_refused_before_anything_is_sent(
+    run_sync: Run,
+    shop: Shop,
+    views: Callable[..., None],
+    sandbox: SandboxServer,
+    capsys: pytest.CaptureFixture[str],
+    query: str,
+    key: str,
+    said: str,
+) -> None:
     add_many(shop, 4)
-    finished = run_sync(key="page")
+    finished = run_sync(query, key=key)
+    assert finished.states("extract") == ["failed"]
+    assert finished.tries("extract") == 1
+    assert said in capsys.readouterr().out
+    assert sandbox.stats()["requests_total"] == 0
     assert finished.state == "failed"
-    assert finished.result["problems"][0].startswith("3 rows have the key of another row")
+
+
+def test_keys_are_different_where_the_collation_of_the_database_calls_them_equal(
+    run_sync: Run, shop: Shop, views: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    for name in ("a", "A", "\u00e4"):
+        shop("INSERT INTO views (email, first_name, candidate, page, event_time) VALUES (%s, %s, 1, 'pricing', %s)",
+            f"p{ord(name)}@example.com", name, "2026-01-13 08:00:00")  # fmt: skip
+    assert shop("SELECT COUNT(DISTINCT first_name) FROM views") == [(1,)]
+    finished = run_sync(key="first_name")
+    assert finished.state == "success"
+    assert len(sandbox.events()) == 3
+
+
+@pytest.mark.parametrize(("batch_rows", "warned"), [(2, True), (4, False)])
+def test_a_person_with_rows_in_several_batches_is_warned_of(
+    run_sync: Run, views: Callable[..., None], capsys: pytest.CaptureFixture[str], batch_rows: int, warned: bool
+) -> None:
+    for email in ("ada@example.com", "ben@example.com", "Ada@example.com"):
+        views(email)
+    finished = run_sync(batch_rows=batch_rows)
+    assert finished.state == "success"
+    assert ("1 rows are about people who have a row in an earlier batch" in capsys.readouterr().out) is warned
 
 
 def test_a_trial_with_few_rows_does_not_replace_the_files_of_the_day(

@@ -35,7 +35,7 @@ ITERABLE = IterableDestination(email="email", user=UserUpdate((Field("first_name
 REMOVAL = UserUpdate((Constant("member", value=False),))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def metadata(airflow: None) -> None:
     """What the server of the REST API asks for."""
 

@@ -30,7 +30,7 @@ from reverse_etl.operators.syncs import find_sync
 from reverse_etl.sandbox.testing import SandboxServer
 from tests.conftest import ROOT
 from tests.database import run as run_sql
-from tests.operators.conftest import Finished, register
+from tests.operators.conftest import QUERY, Finished, register
 from tests.operators.dag_files import write_dag
 from tests.operators.test_bad_days import views
 
@@ -163,6 +163,19 @@ def test_a_row_mended_in_the_source_is_delivered_and_leaves(
     assert quarantine() == []
     assert {user["email"] for user in sandbox.users()} == {"ada@example.com", "mended2@example.com"}
     assert len(sandbox.events()) == 2
+
+
+def test_a_key_that_has_come_to_name_two_rows_is_refused_and_nothing_is_sent(
+    run_sync: Run, replay: Run, dags: Path, views: Add, sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    views("nobody")
+    run_sync()
+    before = sandbox.stats()["requests_total"]
+    write_dag(dags, query=QUERY.replace("FROM views", "FROM views JOIN (SELECT 1 AS n UNION SELECT 2) AS twice"))
+    finished = replay()
+    assert finished.states("re_read") == ["failed"]
+    assert "1 rows have the key of another row" in capsys.readouterr().out
+    assert sandbox.stats()["requests_total"] == before
 
 
 def test_a_row_that_is_still_bad_stays_under_its_day(

@@ -28,7 +28,7 @@ def parsed(arguments: Sequence[str]) -> Command:
 
 def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
     # Imported only now: Airflow takes two seconds, and --help needs none of it.
-    from reverse_etl.cli import forget, preview, purge, quarantine, watermark
+    from reverse_etl.cli import check, forget, preview, purge, quarantine, watermark
 
     commands: dict[str, Callable[[argparse.Namespace, Screen], int]] = {
         "list": quarantine.list_counts,
@@ -38,6 +38,7 @@ def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
         "preview": preview.show,
         "purge": purge.purge,
         "forget": forget.forget,
+        "check": check.check,
         "watermark show": watermark.show,
         "watermark set": watermark.put,
         "watermark reset": watermark.reset,
@@ -47,7 +48,8 @@ def _carry_out(options: argparse.Namespace, screen: Screen) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="reverse-etl", description="Look ahead, and look after the ledger.")
-    groups = parser.add_subparsers(required=True, metavar="{preview,quarantine,purge,forget,watermark}")
+    groups = parser.add_subparsers(required=True, metavar="{check,preview,quarantine,purge,forget,watermark}")
+    _add_check(groups.add_parser("check", help="what would make a run of a sync useless, before a row is read"))
     _add_preview(groups.add_parser("preview", help="say what a run of a sync would do, without sending anything"))
     _add_quarantine(groups.add_parser("quarantine", help="rows that were refused: look at them, send them again"))
     _add_purge(groups.add_parser("purge", help="forget what is old, or everything about a person"))
@@ -56,13 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="check")
+    parser.add_argument("sync", metavar="SYNC")
+    parser.add_argument("--date", metavar="DAY", help="the UTC day of the query's parameters (default: yesterday)")
+    parser.add_argument("--window-days", type=_count, default=7, metavar="DAYS", help="their window (default: 7)")
+    parser.add_argument("--offline", action="store_true", help="do not ask the platform")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    _add_dags_folder(parser)
+
+
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="preview")
     parser.add_argument("sync", metavar="SYNC")
     parser.add_argument("--date", metavar="DAY", help="the UTC day (default: the day that just ended)")
-    parser.add_argument(
-        "--window-days", type=_count, default=7, metavar="DAYS", help="days of source rows (default: 7)"
-    )
+    parser.add_argument("--window-days", type=_count, metavar="DAYS", help="days of rows (default: as the DAG has it)")
     parser.add_argument("--send", choices=("all", "changed"), help="what to send (default: as the sync says)")
     parser.add_argument("--batch-rows", type=_count, default=50_000, help="rows of one batch (default: 50000)")
     parser.add_argument("--json", action="store_true", help="as JSON")

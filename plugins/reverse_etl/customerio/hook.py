@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,9 +15,10 @@ from reverse_etl.customerio.auth import authorization
 from reverse_etl.customerio.config import CustomerIODestination
 from reverse_etl.customerio.connection import CustomerIOConnection
 from reverse_etl.delivery.settings import stored_host
-from reverse_etl.errors import ConfigurationError
+from reverse_etl.errors import CallRejected, ConfigurationError
 
 if TYPE_CHECKING:
+    from reverse_etl.checking import Finding
     from reverse_etl.customerio.client import CustomerIOClient
     from reverse_etl.customerio.destination import CustomerIODelivery
     from reverse_etl.customerio.messages import Message
@@ -72,9 +73,7 @@ class CustomerIOHook(BaseHook):
         """Open the destination of a sync for the delivery engine."""
         from reverse_etl.customerio.destination import CustomerIODelivery
 
-        mapping = sync.destination
-        if not isinstance(mapping, CustomerIODestination):
-            raise ConfigurationError(f"sync {sync.name} is not for Customer.io: {type(mapping).__name__}")
+        mapping = self._mapping(sync)
         async with self.client(paces) as client:
             yield CustomerIODelivery(
                 client, sync.name, sync.key, mapping, requests_in_flight=self.connection.requests_in_flight
@@ -87,6 +86,27 @@ class CustomerIOHook(BaseHook):
 
         async with self.client(paces) as client:
             yield CustomerIOPrivacy(client, self.connection.account)
+
+    async def check(self, sync: Sync, kinds: Mapping[str, str], paces: Paces | None = None) -> list[Finding]:
+        """Return what can be said of the connection and the mapped fields; one request, nothing written.
+
+        `kinds` are those of the query's columns. Raises the DestinationError of a workspace that refuses or does not
+        answer.
+        """
+        from reverse_etl.checking import ok
+        from reverse_etl.customerio.checks import check_mapping
+
+        async with self.client(paces) as client:
+            try:
+                await client.confirm_key()
+            except CallRejected:
+                self.log.debug("the empty batch was refused, after the key was accepted")
+        return [ok("connection", "the key may send messages"), *check_mapping(self._mapping(sync), kinds)]
+
+    def _mapping(self, sync: Sync) -> CustomerIODestination:
+        if not isinstance(sync.destination, CustomerIODestination):
+            raise ConfigurationError(f"sync {sync.name} is not for Customer.io: {type(sync.destination).__name__}")
+        return sync.destination
 
     def send(self, message: Message) -> Receipt:
         """Send one message made by a function of `customerio.messages` and wait for the answer."""

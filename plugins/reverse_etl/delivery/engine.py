@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Call, Destination, Verdict
@@ -26,7 +26,8 @@ ROWS_AT_ONCE = 500
 class DeliveryEngine:
     """Delivers the rows of one batch and hands the result of each to `on_result`.
 
-    Every call is looked up in the `journal` before it is sent, and its result is there before it counts.
+    Every call is looked up in the `journal` before it is sent, and its result is there before it counts. Rows whose
+    hashed key is in `withheld` are about people not to contact: they end `suppressed`, and nothing of them is rendered.
     With a `plan` every row is rendered and checked, and goes there instead of out. After `stopped`, the error another
     delivery of the run ended with, nothing is sent either, and rows that the journal does not know as delivered are
     `failed`. An engine is used once.
@@ -41,6 +42,7 @@ class DeliveryEngine:
         hash_key: KeyHasher,
         on_result: Callable[[RowResult], None],
         journal: Journal | None = None,
+        withheld: Collection[str] = frozenset(),
         plan: Plan | None = None,
         stopped: DestinationError | None = None,
     ) -> None:
@@ -48,11 +50,12 @@ class DeliveryEngine:
         self._hash_key = hash_key
         self._on_result = on_result
         self._journal = journal or NoJournal()
+        self._withheld = withheld
         self._plan = plan
         self._people = PersonOrder()
         self._held_back: set[str] = set()
         self._breaker = Breaker(stopped)
-        self._invalid: list[Mark] = []
+        self._refused: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
         self._reader: Reader | None = None
         self._read_ahead = 1
@@ -74,13 +77,18 @@ class DeliveryEngine:
         self._destination = destination
         self._packers = Packers(destination.pack_limit)
         reader = self._reader = Reader(
-            source, destination.render, key=self._key, hash_key=self._hash_key, journal=self._journal
+            source,
+            destination.render,
+            key=self._key,
+            hash_key=self._hash_key,
+            journal=self._journal,
+            withheld=self._withheld,
         )
         self.is_answered = False
         try:
             while True:
                 await self._read(reader)
-                await self._mark_invalid()
+                await self._mark_refused()
                 self._launch()
                 if self._wants_rows:
                     await asyncio.sleep(0)
@@ -138,9 +146,9 @@ class DeliveryEngine:
         return has_room and not self._all_read
 
     def _admit(self, reader: Reader, row: ReadRow) -> None:
-        key, place, rendered, code, values = row
+        key, place, rendered, code, values, outcome = row
         if rendered is None:
-            self._refuse(key, place, code)
+            self._refuse(key, place, CallResult(WHOLE_ROW, outcome, code))
             return
         known = reader.known(key, rendered)
         if self._plan is not None:
@@ -162,14 +170,15 @@ class DeliveryEngine:
         if self._people.enter(admitted):
             self._queue(admitted)
 
-    def _refuse(self, key: str, place: int, code: str) -> None:
+    def _refuse(self, key: str, place: int, result: CallResult) -> None:
+        """Finish a row before it has become calls."""
         if self._plan is None:
-            self._invalid.append(Mark(key, CallResult(WHOLE_ROW, Outcome.INVALID, code), None, place))
-        self._finish(RowResult(key, Outcome.INVALID, code))
+            self._refused.append(Mark(key, result, None, place))
+        self._finish(RowResult(key, result.outcome, result.code))
 
-    async def _mark_invalid(self) -> None:
-        if self._invalid:
-            marks, self._invalid = self._invalid, []
+    async def _mark_refused(self) -> None:
+        if self._refused:
+            marks, self._refused = self._refused, []
             await self._journal.mark(marks)
 
     def _queue(self, row: RowInFlight) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from reverse_etl.delivery.destination import Call, RenderedRow
-from reverse_etl.delivery.journal import Journal
+from reverse_etl.delivery.journal import WHOLE_ROW, Journal
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import InvalidRow
 from reverse_etl.redaction import KeyHasher, key_of
@@ -16,13 +16,16 @@ from reverse_etl.redaction import KeyHasher, key_of
 ROWS_LOOKED_UP_AT_ONCE = 1_000
 """One question to the ledger for so many rows; their rendered calls are held meanwhile."""
 
+NO_CONSENT = CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent")
+
 Row = Mapping[str, object]
 
 
 class ReadRow(NamedTuple):
     """A row with its hashed key and its place in the batch, from 0.
 
-    `rendered` is None where the row must not be sent, for the reason `code`; `values` are its columns.
+    `rendered` is None where the row must not be sent: it ends with `outcome`, for the reason `code`. `values` are its
+    columns.
     """
 
     key: str
@@ -30,10 +33,14 @@ class ReadRow(NamedTuple):
     rendered: RenderedRow | None
     code: str
     values: Row
+    outcome: Outcome = Outcome.INVALID
 
 
 class Reader:
-    """Gives out the rows of `source`, having looked up what the journal compares with."""
+    """Gives out the rows of `source`, having looked up what the journal compares with.
+
+    Rows whose hashed key is in `withheld` are not rendered.
+    """
 
     def __init__(
         self,
@@ -43,12 +50,14 @@ class Reader:
         key: tuple[str, ...],
         hash_key: KeyHasher,
         journal: Journal,
+        withheld: Collection[str] = frozenset(),
     ) -> None:
         self._source = source
         self._render = render
         self._key = key
         self._hash_key = hash_key
         self._journal = journal
+        self._withheld = withheld
         self._read = 0
         self._ahead: deque[ReadRow] = deque()
         self._versions = _Versions()
@@ -93,14 +102,17 @@ class Reader:
 
     def _rendered(self, row: Row) -> ReadRow:
         key = key_of(row, self._key)
+        hashed = self._hash_key(key)
         place = self._read
         self._read += 1
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
-            return ReadRow(self._hash_key(key), place, self._render(row), "", row)
+            if hashed in self._withheld:
+                return ReadRow(hashed, place, None, NO_CONSENT.code, row, NO_CONSENT.outcome)
+            return ReadRow(hashed, place, self._render(row), "", row)
         except InvalidRow as problem:
-            return ReadRow(self._hash_key(key), place, None, problem.code, row)
+            return ReadRow(hashed, place, None, problem.code, row)
 
 
 class _Versions:

@@ -96,7 +96,7 @@ class Transport(Generic[AnswerT]):
         """Send a DELETE in the same way; `values` fill the places of `path`, which alone is logged."""
         filled = path.format_map({name: quote(value, safe="") for name, value in values.items()})
         url = URL(filled, encoded=True)
-        return await self._in_pace(pacer, path, lambda: self._request("DELETE", url, b"", headers, timeout_seconds))
+        return await self._in_pace(pacer, path, lambda: self._exchange("DELETE", url, None, headers, timeout_seconds))
 
     async def _in_pace(self, pacer: Pacer, path: str, send: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
         await pacer.take()
@@ -111,10 +111,15 @@ class Transport(Generic[AnswerT]):
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
         """Post and return the answer, whatever its status; raise the DestinationError of a request without one."""
-        return await self._request("POST", path, body, headers, timeout_seconds)
+        return await self._exchange("POST", path, body, headers, timeout_seconds)
 
-    async def _request(
-        self, method: str, path: str | URL, body: bytes, headers: Mapping[str, str], timeout_seconds: float
+    async def get(self, pacer: Pacer, path: str, headers: Mapping[str, str], timeout_seconds: float) -> AnswerT:
+        """Get when the pace allows it; else as `post`."""
+        await pacer.take()
+        return await self._exchange("GET", path, None, headers, timeout_seconds)
+
+    async def _exchange(
+        self, method: str, path: str | URL, body: bytes | None, headers: Mapping[str, str], timeout_seconds: float
     ) -> AnswerT:
         if self._session is None:
             raise RuntimeError("the client is not open; use it as `async with client:`")

@@ -59,6 +59,17 @@ def read_answer(answer: Answer, *, clock: Callable[[], float] = time.time) -> Re
     raise refusal(answer, clock)
 
 
+def read_fields(answer: Answer, *, clock: Callable[[], float] = time.time) -> dict[str, str]:
+    """Return the types by field that the answer of `users/getFields` holds; raise as `read_answer` does."""
+    if not answer.is_success:
+        raise refusal(answer, clock)
+    envelope = envelope_of(answer)
+    fields = envelope.get("fields") if envelope else None
+    if not isinstance(fields, Mapping):
+        raise error_of(AnswerUnreadable, "the answer does not hold the project's fields", answer, "unreadable")
+    return {str(name): str(kind) for name, kind in fields.items()}
+
+
 def _read_success(answer: Answer, envelope: Mapping[str, object] | None) -> Receipt:
     code = None if envelope is None else _code(envelope)
     if envelope is None or code is None:

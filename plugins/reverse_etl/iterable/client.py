@@ -13,7 +13,7 @@ from reverse_etl.delivery.pacing import Paces
 from reverse_etl.delivery.retry import RetryPolicy
 from reverse_etl.delivery.transport import Transport
 from reverse_etl.errors import AuthenticationRefused, CallRejected
-from reverse_etl.iterable.answers import JWT_CODES, USER_NOT_FOUND, Answer, read_answer, refusal
+from reverse_etl.iterable.answers import JWT_CODES, USER_NOT_FOUND, Answer, read_answer, read_fields, refusal
 from reverse_etl.iterable.auth import Authenticator
 from reverse_etl.iterable.bulk_answers import BulkAnswer, read_bulk_answer
 from reverse_etl.iterable.connection import IterableConnection
@@ -102,6 +102,18 @@ class IterableClient:
         receipt, tries = await self._retry.run(lambda: self._attempt_delete(endpoint, identity))
         return replace(receipt, tries=tries)
 
+    async def user_fields(self) -> dict[str, str]:
+        """Return the types of the project's profile fields by name; nested ones have names with dots.
+
+        A JWT-enabled key may not ask. Source: OpenAPI of `users/getFields`.
+        """
+        fields, _ = await self._retry.run(self._attempt_fields)
+        return fields
+
+    async def confirm_key(self) -> None:
+        """Ask as `probe` does, with retries."""
+        await self._retry.run(self.probe)
+
     async def probe(self) -> None:
         """Ask whether the key may write, without writing: an update without a person is refused with a 400.
 
@@ -148,6 +160,13 @@ class IterableClient:
             if refused.code != USER_NOT_FOUND:
                 raise
             return Receipt(answer.status, answer.request_id)
+
+    async def _attempt_fields(self) -> dict[str, str]:
+        endpoint = Endpoint.USER_FIELDS
+        pacer = self._transport.pacer(endpoint, self._rates[endpoint])
+        headers = self._authenticator.headers({})
+        answer = await self._transport.get(pacer, endpoint, headers, self._timeouts[endpoint])
+        return read_fields(answer, clock=self._clock)
 
     async def _attempt_bulk(self, endpoint: Endpoint, body: bytes) -> BulkAnswer:
         return read_bulk_answer(await self._paced(endpoint, body, {}), clock=self._clock)

@@ -18,6 +18,7 @@ from reverse_etl.iterable.config import IterableDeletion, IterableDestination
 from reverse_etl.iterable.connection import IterableConnection
 
 if TYPE_CHECKING:
+    from reverse_etl.checking import Finding
     from reverse_etl.delivery.pacing import Paces
     from reverse_etl.iterable.client import IterableClient
     from reverse_etl.iterable.deletion import DeletionDelivery
@@ -74,13 +75,11 @@ class IterableHook(BaseHook):
         from reverse_etl.iterable.deletion import DeletionDelivery
         from reverse_etl.iterable.destination import IterableDelivery
 
-        mapping = sync.destination
-        if isinstance(mapping, IterableDeletion):
+        if isinstance(sync.destination, IterableDeletion):
             async with self.client(paces) as client:
-                yield DeletionDelivery(client, mapping, requests_in_flight=self.connection.requests_in_flight)
+                yield DeletionDelivery(client, sync.destination, requests_in_flight=self.connection.requests_in_flight)
             return
-        if not isinstance(mapping, IterableDestination):
-            raise ConfigurationError(f"sync {sync.name} is not for Iterable: {type(mapping).__name__}")
+        mapping = self._mapping(sync)
         async with self.client(paces) as client:
             yield IterableDelivery(
                 client,
@@ -98,6 +97,22 @@ class IterableHook(BaseHook):
 
         async with self.client(paces) as client:
             yield IterablePrivacy(client, self.connection.account)
+
+    async def check(self, sync: Sync, kinds: Mapping[str, str], paces: Paces | None = None) -> list[Finding]:
+        """Return what the project says of the connection and the mapped fields; at most two requests, nothing written.
+
+        `kinds` are those of the query's columns. Raises the DestinationError of a project that refuses or does not
+        answer.
+        """
+        from reverse_etl.iterable.checks import check_project
+
+        async with self.client(paces) as client:
+            return await check_project(client, self._mapping(sync), kinds, uses_jwt=bool(self.connection.jwt_secret))
+
+    def _mapping(self, sync: Sync) -> IterableDestination:
+        if not isinstance(sync.destination, IterableDestination):
+            raise ConfigurationError(f"sync {sync.name} is not for Iterable: {type(sync.destination).__name__}")
+        return sync.destination
 
     def _calls(self, mapping: IterableDestination) -> Literal["bulk", "single"]:
         if mapping.calls == "bulk" and self.connection.jwt_secret:

@@ -25,6 +25,7 @@ class Endpoint(StrEnum):
     EVENT_TRACK = "/api/events/track"
     USER_BULK_UPDATE = "/api/users/bulkUpdate"
     EVENT_TRACK_BULK = "/api/events/trackBulk"
+    USER_FIELDS = "/api/users/getFields"
     USER_FORGET = "/api/users/forget"
     USER_UNFORGET = "/api/users/unforget"
     USER_DELETE = "/api/users/{email}"
@@ -43,6 +44,7 @@ LIMITS = {
     Endpoint.EVENT_TRACK: Limit(per_second=2000),
     Endpoint.USER_BULK_UPDATE: Limit(per_second=5),
     Endpoint.EVENT_TRACK_BULK: Limit(per_second=10),
+    Endpoint.USER_FIELDS: Limit(per_second=3),
     Endpoint.USER_FORGET: Limit(per_second=3),
     Endpoint.USER_UNFORGET: Limit(per_second=3),
     Endpoint.USER_DELETE: Limit(per_second=100),

@@ -15,6 +15,7 @@ from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError, RowsFailed
 from reverse_etl.operators.base import hash_key
+from reverse_etl.operators.consent import withheld
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import RowResult, Totals
@@ -141,6 +142,7 @@ class BatchRun:
             hash_key=hash_key(),
             on_result=note,
             journal=record.journal,
+            withheld=withheld(sync, batch),
             plan=self.plan,
             stopped=stopped,
         )
@@ -178,7 +180,7 @@ class BatchRun:
         from reverse_etl.delivery.plan import Earlier
 
         async with AsyncExitStack() as opened:
-            hook = _hook(self._sync)
+            hook = hook_of(self._sync)
             destination = await opened.enter_async_context(hook.destination(self._sync, self._record.paces))
             if self.plan is not None and self._record.preview is not None:
                 self.plan.earlier = [
@@ -238,7 +240,7 @@ def _reason(stopped: BaseException | None) -> str:
     return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
 
 
-def _hook(sync: Sync) -> Any:
+def hook_of(sync: Sync) -> Any:
     """Return the hook of the sync's destination, imported only here: a DAG file needs no client to be parsed."""
     module, _, name = sync.destination.hook_class.rpartition(".")
     return getattr(importlib.import_module(module), name)(sync.destination.conn_id)

@@ -9,6 +9,7 @@ from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, stagi
 from reverse_etl.operators.ledger import attempt_of, open_ledger
 from reverse_etl.operators.mirror import remember
 from reverse_etl.operators.reading import Reading, reading_of
+from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
 
 if TYPE_CHECKING:
@@ -25,22 +26,25 @@ class ExtractOperator(SyncOperator):
     """
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        """Extract; raises SourceError, ConfigurationError, StagingError or LedgerUnavailable."""
-        from reverse_etl.staging.batches import write_batches
-
+        """Extract; raises SourceError (KeyRefused too), ConfigurationError, StagingError or LedgerUnavailable."""
         started = time.monotonic()
         params = RunParams.of(context)
         reading = reading_of(self.sync, context, params)
         self.log.info("%s", reading)
         self._begin(context, reading, params)
+        folder = staging_folder(self.sync, context)
         with source_rows(self.sync, reading.window) as stream:
             ordered = self._ordered(stream, reading)
-            batches = write_batches(
+            staged = stage_rows(
+                self.sync,
                 ordered or stream,
-                staging_folder(self.sync, context),
+                reading.window,
+                folder,
                 batch_rows=params.batch_rows,
                 row_limit=params.row_limit,
             )
+        self._say(staged)
+        batches = staged.batches
         reading.finish(ordered)
         if self.sync.mirror is not None and not params.dry_run:
             self.log.info("%s members are known", remember(self.sync, batches))
@@ -56,6 +60,16 @@ class ExtractOperator(SyncOperator):
             return
         with open_ledger() as ledger:
             ledger.begin(attempt_of(self.sync, context, reading.day.day, reading.day.window_days))
+
+    def _say(self, staged: Staged) -> None:
+        if staged.apart:
+            self.log.warning(
+                "%s rows are about people who have a row in an earlier batch; "
+                "across batches a person's rows have no order, so raise batch_rows where the last one must win",
+                staged.apart,
+            )
+        if staged.withheld is not None:
+            self.log.info("%s rows are about people not to contact", staged.withheld)
 
     def _ordered(self, stream: QueryStream, reading: Reading) -> OrderedRows | None:
         from reverse_etl.staging.ordered import OrderedRows

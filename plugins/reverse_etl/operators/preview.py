@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reverse_etl.operators.base import run_folder
 from reverse_etl.operators.batch import Log, deliver_batch
 from reverse_etl.operators.ledger import previewing
+from reverse_etl.operators.rows import stage_rows
 from reverse_etl.operators.source import source_rows
 
 if TYPE_CHECKING:
@@ -35,14 +36,13 @@ def preview(sync: Sync, run_day: RunDay, *, sends_all: bool, batch_rows: int, ru
     """
     from reverse_etl.delivery.outcomes import Outcome, Totals
     from reverse_etl.delivery.plan import merged
-    from reverse_etl.staging.batches import write_batches
 
     started = datetime.now(UTC)
     folder = run_folder(DAG_ID, f"{run_id}-{started:%H%M%S%f}", sync.name)
     totals, plans, problems = Totals(), [], []
     try:
         with source_rows(sync, run_day) as stream:
-            batches = write_batches(stream, folder, batch_rows=batch_rows)
+            batches = stage_rows(sync, stream, run_day, folder, batch_rows=batch_rows).batches
         for batch in batches:
             done = deliver_batch(sync, batch, folder, previewing(sync, sends_all=sends_all), attempt=0, log=log)
             if done.stopped is not None and not isinstance(done.stopped, Exception):

@@ -174,6 +174,7 @@ class _Files:
             ("batch-*.parquet", self._batches),
             ("query_results_*.csv", self._exports),
             ("results*.parquet", self._results),
+            ("no_consent-*.parquet", self._results),
             ("integration_results_*", self._results),
         )
         if fnmatch(name, ".*.partial"):

@@ -79,7 +79,7 @@ def reading_of(sync: Sync, context: Mapping[str, Any], params: RunParams) -> Rea
     is_backfill = dag_run.run_type == "backfill"
     if params.date and is_backfill:
         raise ConfigurationError("a backfill has a date for each of its runs; leave the param date empty")
-    day = _day(dag_run, params.date)
+    day = day_of(dag_run, params.date)
     if sync.incremental is None:
         return Reading(RunDay(day, params.window_days))
     if params.date or is_backfill:
@@ -103,7 +103,8 @@ def reader_of(sync: Sync, context: Mapping[str, Any]) -> Reader:
     return Reader(context["dag_run"].dag_id, context["dag_run"].run_id, sync.name)
 
 
-def _day(dag_run: Any, asked: str | None) -> date:
+def day_of(dag_run: Any, asked: str | None) -> date:
+    """Return the day a run handles, `asked` being the param; raise ConfigurationError when that is no date."""
     return resolve_day(
         asked,
         logical_date=dag_run.logical_date,

@@ -19,6 +19,7 @@ from reverse_etl.errors import ConfigurationError
 from reverse_etl.incremental import window_of
 from reverse_etl.operators.base import hash_key, run_folder
 from reverse_etl.operators.batch import Delivered, Log, deliver_batch
+from reverse_etl.operators.consent import withhold
 from reverse_etl.operators.ledger import open_ledger, recording
 from reverse_etl.operators.source import source_rows
 
@@ -164,10 +165,12 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
     """Run the query again for every day with refused rows and write those rows as batches into `folder`.
 
     A row that several days were refused is taken from the latest that still gives it. Raises SourceError, StagingError,
-    LedgerUnavailable, and ConfigurationError when there would be more than 1,000 batches.
+    LedgerUnavailable, KeyRefused when a key names several of a day's rows by now, and ConfigurationError when there
+    would be more than 1,000 batches.
     """
     from reverse_etl.staging.batches import write_batches
     from reverse_etl.staging.choosing import ChosenRows
+    from reverse_etl.staging.keys import KeyWatch
 
     with open_ledger() as ledger:
         days = ledger.quarantine.by_day(wanted.sync, code=wanted.code, since=wanted.since)
@@ -175,15 +178,19 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
     asked = {key for _, keys in known for key in keys}
     found: set[str] = set()
     written: list[tuple[date, int, list[BatchRef]]] = []
-    for (day, window), keys in reversed(known):
+    for (day, length), keys in reversed(known):
         left = set(keys) - found
         if not left:
             continue
-        with source_rows(sync, window_of(sync.incremental, day, window)) as stream:
+        window, place = window_of(sync.incremental, day, length), folder / f"{day}-{length}d"
+        with source_rows(sync, window) as stream:
             chosen = ChosenRows(stream, sync.key, left, hash_key())
-            refs = write_batches(chosen, folder / f"{day}-{window}d", batch_rows=batch_rows, max_batches=MOST_BATCHES)
+            watch = KeyWatch(stream.columns, sync.key)
+            refs = write_batches(chosen, place, batch_rows=batch_rows, max_batches=MOST_BATCHES, watch=watch)
+        watch.check(refs, place, hash_key())
+        withhold(sync, window, refs, place)
         found |= chosen.found
-        written.append((day, window, refs))
+        written.append((day, length, refs))
     return ReRead(_numbered(reversed(written)), len(asked - found), len(forgotten - asked))
 
 

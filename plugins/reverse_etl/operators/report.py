@@ -66,7 +66,9 @@ class ReportOperator(SyncOperator):
         facts = ti.xcom_pull(task_ids=self.extract_task_id, key=RUN_FACTS)
         references = ti.xcom_pull(task_ids=self.extract_task_id)
         if facts is None or references is None:
-            raise RunFailed("the extract task did not finish, so nothing was delivered; its log says why")
+            raise RunFailed(
+                "the extract task did not finish, so nothing was delivered; its log, or that of check, says why"
+            )
         batches = [BatchRef.from_dict(reference) for reference in references]
         deliveries = self._deliveries(ti, batches)
         result = self._write(context, facts, batches, deliveries)

@@ -1,4 +1,4 @@
-"""The running query of a sync for one day."""
+"""Running queries on the source, and that of a sync for what a run reads."""
 
 from __future__ import annotations
 
@@ -27,20 +27,32 @@ def source_rows(sync: Sync, window: RunDay | Span) -> Iterator[QueryStream]:
     """
     from reverse_etl.staging.columns import arrow_schema
     from reverse_etl.staging.kinds import column_kinds
+
+    with running_query(sync.source_conn_id, sync.sql(), sql_parameters(sync, window)) as stream:
+        sync.check_columns(column_kinds(arrow_schema(stream.columns)))
+        yield stream
+
+
+@contextmanager
+def running_query(conn_id: str, sql: str, parameters: Mapping[str, object]) -> Iterator[QueryStream]:
+    """Run a query on an Airflow connection; raises SourceError."""
     from reverse_etl.staging.mysql_errors import source_errors
     from reverse_etl.staging.source import stream_query
 
+    with source_errors("connecting to the database"):
+        connection = MySqlHook(conn_id).get_conn()
+    with stream_query(connection, sql, parameters) as stream:
+        yield stream
+
+
+def sql_parameters(sync: Sync, window: RunDay | Span) -> dict[str, object]:
+    """Return what a sync's queries are given; raise ConfigurationError when its own does not use what it must."""
     if isinstance(window, RunDay):
         window = window_of(sync.incremental, window.day, window.window_days)
-    parameters = window.sql_parameters()
-    sql = sync.sql()
+    parameters = dict(window.sql_parameters())
     if sync.incremental is not None:
-        _check_uses_all(sync, sql, parameters)
-    with source_errors("connecting to the database"):
-        connection = MySqlHook(sync.source_conn_id).get_conn()
-    with stream_query(connection, sql, parameters) as stream:
-        sync.check_columns(column_kinds(arrow_schema(stream.columns)))
-        yield stream
+        _check_uses_all(sync, sync.sql(), parameters)
+    return parameters
 
 
 def _check_uses_all(sync: Sync, sql: str, parameters: Mapping[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ BATCH_BYTES = 64 * 1024**2
 ROW_GROUP_BYTES = 8 * 1024**2
 """Bytes of rows that are read at once; normal batches are one group."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LEFTOVERS = (SCHEMA_FILE, "batch-*.parquet")
+_LEFTOVERS = (SCHEMA_FILE, "batch-*.parquet", "no_consent-*.parquet")
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,15 @@ def write_batches(
     batch_rows: int = 10_000,
     row_limit: int | None = None,
     max_batches: int = 1000,
+    watch: Callable[[Sequence[Row]], None] | None = None,
 ) -> list[BatchRef]:
     """Write the rows to `folder/batch-00000.parquet` and so on, `batch_rows` to a file, and close the stream.
 
     A file whose rows reach 64 MB has fewer.
 
     The schema is saved as `schema.parquet`, also when there is no row. Files of an earlier try are removed
-    first. At most `row_limit` rows are read. About one batch is held in memory.
+    first. At most `row_limit` rows are read. About one batch is held in memory. `watch` is shown the
+    rows, chunk by chunk.
 
     Raises ConfigurationError for a limit below 1, StagingError when a file cannot be written or more than
     `max_batches` (Airflow maps a task over 1,024 items) would be needed, and what the stream raises.
@@ -70,7 +72,7 @@ def write_batches(
         remove_matching(folder, _LEFTOVERS)
         write_table(schema.empty_table(), folder / SCHEMA_FILE)
         refs: list[BatchRef] = []
-        for index, table in enumerate(_tables(_limited(stream, row_limit), schema, batch_rows)):
+        for index, table in enumerate(_tables(_limited(stream, row_limit, watch), schema, batch_rows)):
             if index == max_batches:
                 raise ConfigurationError(
                     f"the query returns more than {max_batches} batches of {batch_rows} rows; raise batch_rows"
@@ -98,6 +100,12 @@ def read_record_batches(path: StagingPath, *, chunk_rows: int) -> Iterator[pa.Re
             yield from file.read_row_group(group).to_batches(max_chunksize=chunk_rows)
 
 
+def read_columns(path: StagingPath, columns: Sequence[str]) -> pa.Table:
+    """Return some columns of a batch, in the order asked for; raises what `read_rows` raises."""
+    with _reading(path) as file:
+        return file.read(list(columns)).select(list(columns))
+
+
 def _values(column: pa.Array[Any]) -> list[object]:
     """Return a column as Python values; those Arrow makes of moments itself take five times as long to make."""
     if column.type != pa.timestamp("us", tz="UTC"):
@@ -119,17 +127,20 @@ def _check_limits(**limits: int | None) -> None:
             raise ConfigurationError(f"{name} must be at least 1, not {value}")
 
 
-def _limited(stream: RowStream, row_limit: int | None) -> Iterator[tuple[Row, ...]]:
+def _limited(
+    stream: RowStream, row_limit: int | None, watch: Callable[[Sequence[Row]], None] | None
+) -> Iterator[tuple[Row, ...]]:
     """Yield chunks until the limit is reached, without asking the source for one chunk more."""
     left = row_limit
     for chunk in stream:
-        if left is None:
-            yield chunk
-            continue
-        yield chunk[:left]
-        left -= len(chunk)
-        if left <= 0:
-            return
+        taken = chunk if left is None else chunk[:left]
+        if watch is not None:
+            watch(taken)
+        yield taken
+        if left is not None:
+            left -= len(taken)
+            if left <= 0:
+                return
 
 
 def _tables(chunks: Iterator[tuple[Row, ...]], schema: pa.Schema, batch_rows: int) -> Iterator[pa.Table]:

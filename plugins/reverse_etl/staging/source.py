@@ -26,6 +26,8 @@ _SESSION = (
 )
 
 
+_NO_ROWS = "SET SESSION sql_select_limit = 0"
+
 FIRST_ROWS = 100
 CHUNK_BYTES = 8 * 1024**2
 SAMPLED_ROWS = 20
@@ -133,25 +135,45 @@ def stream_query(
     its columns cannot be used, ConfigurationError for a connection of another client library. After an error
     the connection is closed.
     """
+    return _opened(connection, sql, parameters, fetch_rows, _SESSION)
+
+
+def describe_query(connection: object, sql: str, parameters: Mapping[str, object]) -> tuple[SourceColumn, ...]:
+    """Return the columns of a query's result without its rows, and close the connection.
+
+    The session's limit of rows is 0, which the server answers at once; a query with a LIMIT of its own at the end runs.
+    Raises what `stream_query` raises.
+    """
+    with _opened(connection, sql, parameters, 1, (*_SESSION, _NO_ROWS)) as stream:
+        return stream.columns
+
+
+def _opened(
+    connection: object, sql: str, parameters: Mapping[str, object], fetch_rows: int, session: Sequence[str]
+) -> QueryStream:
     if not isinstance(connection, MySQLdb.connections.Connection):
         raise ConfigurationError(
             f"the source connection is a {type(connection).__module__} one; it must be of mysqlclient: "
             "remove 'client' from the extra of the Airflow connection"
         )
     try:
-        return _run(connection, read_statement(sql, parameters), parameters, fetch_rows)
+        return _run(connection, read_statement(sql, parameters), parameters, fetch_rows, session)
     except BaseException:
         _close(connection)
         raise
 
 
 def _run(
-    connection: _Connection, statement: Statement, parameters: Mapping[str, object], fetch_rows: int
+    connection: _Connection,
+    statement: Statement,
+    parameters: Mapping[str, object],
+    fetch_rows: int,
+    session: Sequence[str],
 ) -> QueryStream:
     with source_errors("preparing the session"):
         connection.set_character_set("utf8mb4")
         connection.set_server_option(_MULTI_STATEMENTS_OFF)
-        for command in _SESSION:
+        for command in session:
             connection.query(command.encode())
             connection.store_result()
     query = _bind(connection, statement, parameters)
