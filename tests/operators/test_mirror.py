@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -122,19 +123,18 @@ def answering(rest: RestApi, choice: str, seen: dict[str, Any]) -> Iterator[None
     def answer() -> None:
         path = "/api/v2/dags/members/dagRuns/~/hitlDetails?response_received=false"
         end = time.monotonic() + 60
-        while time.monotonic() < end:
-            waiting = rest.call("GET", path).json().get("hitl_details", [])
-            if waiting:
-                [detail] = waiting
-                seen.update(detail)
-                place = detail["task_instance"]
-                url = (
-                    f"/api/v2/dags/members/dagRuns/{place['dag_run_id']}/taskInstances/{place['task_id']}"
-                    f"/{place['map_index']}/hitlDetails"
-                )
-                seen["status"] = rest.call("PATCH", url, {"chosen_options": [choice], "params_input": {}}).status_code
-                return
+        while time.monotonic() < end and seen.get("status") != 200:
             time.sleep(0.2)
+            # A database that is locked for the moment is no reason to give up: the run would wait for ever.
+            for detail in rest.call("GET", path).json().get("hitl_details", []):
+                place = detail["task_instance"]
+                if place["state"] == "awaiting_input":
+                    url = (
+                        f"/api/v2/dags/members/dagRuns/{quote(place['dag_run_id'])}/taskInstances/{place['task_id']}"
+                        f"/{place['map_index']}/hitlDetails"
+                    )
+                    answered = rest.call("PATCH", url, {"chosen_options": [choice], "params_input": {}})
+                    seen.update(detail, status=answered.status_code, said=answered.text)
 
     thread = threading.Thread(target=answer)
     thread.start()

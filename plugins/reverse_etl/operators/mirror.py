@@ -108,11 +108,11 @@ def find_leaving(
     if ref is not None:
         refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
     found_out = Leaving(
-        known=len(settled),
+        known=len(known),
         removed=removed,
         unknown=len(gone) - removed - staying,
         staying=staying,
-        reasons=sync.mirror.reasons(read=len(current), known=len(settled), removed=removed),
+        reasons=sync.mirror.reasons(read=len(current), known=len(known), removed=removed),
         sample=first_hexes(leaving, SAMPLE),
     )
     return found_out, refs
