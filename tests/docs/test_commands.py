@@ -55,7 +55,7 @@ def test_the_settings_are_read_by_the_operators(
     staging = str(staging_folder(named, {"dag_run": run}))
     assert staging.startswith("file:///data/reverse_etl/staging/views/manual__1-")
     assert staging.endswith("/page_views")
-    params = RunParams(None, window_days=7, row_limit=None, dry_run=False, batch_rows=10)
+    params = RunParams(None, window_days=7, row_limit=None, dry_run=False, batch_rows=10, send="as the sync says")
     path = output_file(named, "query_results", "20260113_235959", "csv", params)
     assert str(path) == "file:///data/reverse_etl/output/page_views/query_results_20260113_235959.csv"
     assert len(os.environ["AIRFLOW__REVERSE_ETL__HASH_KEY"]) == 32

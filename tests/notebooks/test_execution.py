@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from devstack.notebooks import FOLDER, IMAGES, MADE_FROM_HERE, PAGE, executed, n
 from reverse_etl.notebooks.demo import write_demo
 from tests.notebooks.conftest import environment
 
-pytestmark = pytest.mark.integration
+# Jupyter's client leaves its event loop and sockets to the garbage collector.
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collect it here, or it is told of beside whichever test comes later."""
+    yield
+    gc.collect()
+
 
 Finished = Mapping[str, Future[Any]]
 

@@ -10,6 +10,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, chain
 from reverse_etl.iterable.config import IterableDestination, UserUpdate
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import Mirror
+from reverse_etl.operators.check import CheckOperator
 from reverse_etl.operators.deliver import DeliverOperator
 from reverse_etl.operators.export_csv import ExportCsvOperator
 from reverse_etl.operators.extract import ExtractOperator
@@ -40,6 +41,7 @@ with DAG(
     params=sync_params(),
     default_args={"retries": 3, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},
 ):
+    check = CheckOperator(task_id="check", sync=SYNC)
     extract = ExtractOperator(task_id="extract", sync=SYNC)
     export_csv = ExportCsvOperator(task_id="export_csv", sync=SYNC)
     deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=SYNC, max_active_tis_per_dag=2)
@@ -48,4 +50,4 @@ with DAG(
     remove = RemoveOperator.over(find_leaving.output, task_id="remove", sync=SYNC)
     report = ReportOperator(task_id="report", sync=SYNC)
 
-    chain(extract, [export_csv, deliver], find_leaving, approve_removal, remove, report)
+    chain(check, extract, [export_csv, deliver], find_leaving, approve_removal, remove, report)
