@@ -15,10 +15,12 @@ from urllib.parse import quote
 import pytest
 
 from reverse_etl.customerio.config import CustomerIODestination, DeletePerson, Identify, SuppressPerson
+from reverse_etl.errors import LedgerUnavailable
 from reverse_etl.iterable.config import DeleteUser, IterableDestination, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import Mirror
+from reverse_etl.operators.mirror_tasks import RemoveOperator
 from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, SandboxServer
 from reverse_etl.sync import Sync
 from tests.docs.conftest import RestApi, rest
@@ -62,13 +64,13 @@ def email(number: int) -> str:
     return f"m{number}@example.com"
 
 
-def mirror_dag(path: Path, mirror: Mirror, destination: Any, *, asks: bool) -> Any:
+def mirror_dag(path: Path, mirror: Mirror, destination: Any, *, asks: bool, remove_operator: Any) -> Any:
     from airflow.sdk import DAG, chain
 
     from reverse_etl.operators.deliver import DeliverOperator
     from reverse_etl.operators.export_csv import ExportCsvOperator
     from reverse_etl.operators.extract import ExtractOperator
-    from reverse_etl.operators.mirror_tasks import ApproveRemovalOperator, FindLeavingOperator, RemoveOperator
+    from reverse_etl.operators.mirror_tasks import ApproveRemovalOperator, FindLeavingOperator
     from reverse_etl.operators.params import sync_params
     from reverse_etl.operators.report import ReportOperator
 
@@ -90,7 +92,7 @@ def mirror_dag(path: Path, mirror: Mirror, destination: Any, *, asks: bool) -> A
         export_csv = ExportCsvOperator(task_id="export_csv", sync=sync)
         deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=sync)
         find = FindLeavingOperator(task_id="find_leaving", sync=sync)
-        remove = RemoveOperator.over(find.output, task_id="remove", sync=sync)
+        remove = remove_operator.over(find.output, task_id="remove", sync=sync)
         report = ReportOperator(task_id="report", sync=sync)
         chain(extract, [export_csv, deliver], find)
         if asks:
@@ -105,11 +107,17 @@ def run(connections: Callable[..., None], tmp_path: Path) -> Run:
     """Return a function that runs the sync; without a task that asks unless one is wanted."""
 
     def run(
-        *, asks: bool = False, share: float = 1, removal: Any = REMOVAL, destination: Any = ITERABLE, **params: object
+        *,
+        asks: bool = False,
+        share: float = 1,
+        removal: Any = REMOVAL,
+        destination: Any = ITERABLE,
+        remove_operator: Any = RemoveOperator,
+        **params: object,
     ) -> Finished:
         path = tmp_path / "members.sql"
         path.write_text(QUERY)
-        dag = mirror_dag(path, Mirror(removal, share), destination, asks=asks)
+        dag = mirror_dag(path, Mirror(removal, share), destination, asks=asks, remove_operator=remove_operator)
         register(dag)
         return Finished(dag.test(run_conf=params), tmp_path / "output")
 
@@ -306,6 +314,30 @@ def test_a_removal_that_fails_is_tried_again_and_none_is_sent_twice(
     assert finished.result["removals"]["removed"] == 6
     assert run().state == "success"
     assert flags(sandbox) == here(1) | gone(*range(2, 8))
+
+
+class CutShort(RemoveOperator):
+    """Ends its first try when everything was sent and marked, and nothing forgotten yet."""
+
+    def _forget(self, context: Any, results: Any) -> None:
+        if context["ti"].try_number == 1:
+            raise LedgerUnavailable("the worker was cut off")
+        super()._forget(context, results)
+
+
+def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    members(1, 2, 3)
+    run()
+    members(1)
+    before = sandbox.stats()["requests_total"]
+    finished = run(remove_operator=CutShort, removal=DeleteUser())
+    assert (finished.state, finished.tries("remove")) == ("success", 2)
+    assert finished.result["removals"]["outcomes"] == {"delivered": 2}
+    # One for the row that is still there, one for each user deleted.
+    assert sandbox.stats()["requests_total"] == before + 3
+    assert len(known(tmp_path)) == 1
 
 
 def test_members_of_a_purged_person_are_forgotten(

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import TriggerRule
+from airflow.sdk import ObjectStoragePath, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
 from reverse_etl.errors import ConfigurationError
@@ -138,8 +138,6 @@ class RemoveOperator(SyncOperator):
 
     def execute(self, context: Any) -> None:
         """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
-        from airflow.sdk import ObjectStoragePath
-
         from reverse_etl.staging.batches import BatchRef
 
         self._check_approved(context["ti"])
@@ -156,15 +154,14 @@ class RemoveOperator(SyncOperator):
         )
         context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
         context[LABEL] = f"removal {batch.index}: {delivered.totals}"
-        forgotten = forget_removed(
-            self.sync,
-            run_ref(self.sync, context, self.extract_task_id),
-            ObjectStoragePath(delivered.counts.results),
-        )
-        self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
+        self._forget(context, ObjectStoragePath(delivered.counts.results))
         if delivered.stopped is not None:
             raise delivered.stopped
         try_failed_again(context["ti"], delivered.totals)
+
+    def _forget(self, context: Any, results: ObjectStoragePath) -> None:
+        forgotten = forget_removed(self.sync, run_ref(self.sync, context, self.extract_task_id), results)
+        self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
 
     def _check_approved(self, ti: Any) -> None:
         leaving = pulled(ti, self.find_task_id, LEAVING)
