@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
 from reverse_etl.errors import ConfigurationError, InvalidRow
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Constant, Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
+from reverse_etl.mirror import REMOVED_AT, cannot_remove, check_constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,19 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class SuppressPerson:
+    """A removal: Customer.io deletes the person and takes no more data of that user id (`User Suppressed`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePerson:
+    """A removal: Customer.io deletes the person, whom later data creates anew (`User Deleted`)."""
+
+
+REMOVAL_EVENTS: Mapping[type, str] = {SuppressPerson: "User Suppressed", DeletePerson: "User Deleted"}
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerIODestination:
     """Where and how the rows of a sync reach Customer.io.
 
@@ -104,6 +118,28 @@ class CustomerIODestination:
     def identifiers(self) -> tuple[str, ...]:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.user_id, self.anonymous_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> Self:
+        """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours.
+
+        Messages with a known id are ignored, so the time is part of the ids: of removals that of the removal, of
+        identifies that of the row, as somebody may come back with the same traits.
+        """
+        if self.identify is not None and not self.identify.timestamp:
+            raise ConfigurationError(
+                "Identify.timestamp is not given, but with Sync.mirror it must be: Customer.io would take the same "
+                "traits for a repetition when somebody comes back; name a column that changes then, such as updated_at"
+            )
+        if isinstance(action, Identify):
+            check_constants("Identify of Mirror.removal", action.fields)
+            return replace(self, identify=replace(action, timestamp=REMOVED_AT), track=None)
+        event = REMOVAL_EVENTS.get(type(action))
+        if event is None:
+            raise cannot_remove(self, action, "Identify(...), SuppressPerson() or DeletePerson()")
+        if not self.user_id:
+            raise ConfigurationError(f"{type(action).__name__} needs CustomerIODestination.user_id, there is none")
+        track = Track(event, timestamp=REMOVED_AT, id_columns=(*key, REMOVED_AT))
+        return replace(self, anonymous_id=None, identify=None, track=track)
 
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
+from reverse_etl.mirror import cannot_remove, check_constants
 
 # Source: support article "User Profile Fields Used by Iterable": fields the platform writes itself, and the
 # identifiers, which are set through `email` and `user_id` below.
@@ -76,6 +77,40 @@ class EventTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteUser:
+    """A removal: Iterable deletes the user, whom later data creates anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class IterableDeletion:
+    """The users of rows are deleted: by e-mail where the row has one, else by user id."""
+
+    hook_class: ClassVar[str] = "reverse_etl.iterable.hook.IterableHook"
+
+    email: str | None
+    user_id: str | None
+    conn_id: str
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns it reads."""
+        return self.identifiers()
+
+    def identifiers(self) -> tuple[str, ...]:
+        """Return the source columns that identify a person."""
+        return tuple(column for column in (self.email, self.user_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> IterableDeletion:
+        """Raise ConfigurationError: who is deleted has nothing left to remove."""
+        del key
+        raise cannot_remove(self, action, "no removal")
+
+    def check_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
+        for column in self.identifiers():
+            check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
+
+
+@dataclass(frozen=True, slots=True)
 class IterableDestination:
     """Where and how the rows of a sync reach Iterable.
 
@@ -121,6 +156,16 @@ class IterableDestination:
     def identifiers(self) -> tuple[str, ...]:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.email, self.user_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> IterableDestination | IterableDeletion:
+        """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours."""
+        del key
+        if isinstance(action, DeleteUser):
+            return IterableDeletion(self.email, self.user_id, self.conn_id)
+        if not isinstance(action, UserUpdate):
+            raise cannot_remove(self, action, "UserUpdate(...) or DeleteUser()")
+        check_constants("UserUpdate of Mirror.removal", action.fields)
+        return replace(self, user=action, event=None)
 
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""

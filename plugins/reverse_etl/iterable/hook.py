@@ -14,13 +14,14 @@ from airflow.sdk.log import mask_secret
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.settings import stored_host
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.iterable.config import IterableDestination
+from reverse_etl.iterable.config import IterableDeletion, IterableDestination
 from reverse_etl.iterable.connection import IterableConnection
 
 if TYPE_CHECKING:
     from reverse_etl.checking import Finding
     from reverse_etl.delivery.pacing import Paces
     from reverse_etl.iterable.client import IterableClient
+    from reverse_etl.iterable.deletion import DeletionDelivery
     from reverse_etl.iterable.destination import IterableDelivery
     from reverse_etl.iterable.privacy import IterablePrivacy
     from reverse_etl.sync import Sync
@@ -67,10 +68,17 @@ class IterableHook(BaseHook):
         return self.client()
 
     @asynccontextmanager
-    async def destination(self, sync: Sync, paces: Paces | None = None) -> AsyncIterator[IterableDelivery]:
+    async def destination(
+        self, sync: Sync, paces: Paces | None = None
+    ) -> AsyncIterator[IterableDelivery | DeletionDelivery]:
         """Open the destination of a sync for the delivery engine."""
+        from reverse_etl.iterable.deletion import DeletionDelivery
         from reverse_etl.iterable.destination import IterableDelivery
 
+        if isinstance(sync.destination, IterableDeletion):
+            async with self.client(paces) as client:
+                yield DeletionDelivery(client, sync.destination, requests_in_flight=self.connection.requests_in_flight)
+            return
         mapping = self._mapping(sync)
         async with self.client(paces) as client:
             yield IterableDelivery(

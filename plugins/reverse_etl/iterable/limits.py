@@ -28,6 +28,8 @@ class Endpoint(StrEnum):
     USER_FIELDS = "/api/users/getFields"
     USER_FORGET = "/api/users/forget"
     USER_UNFORGET = "/api/users/unforget"
+    USER_DELETE = "/api/users/{email}"
+    USER_DELETE_BY_ID = "/api/users/byUserId/{userId}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ LIMITS = {
     Endpoint.USER_FIELDS: Limit(per_second=3),
     Endpoint.USER_FORGET: Limit(per_second=3),
     Endpoint.USER_UNFORGET: Limit(per_second=3),
+    Endpoint.USER_DELETE: Limit(per_second=100),
+    Endpoint.USER_DELETE_BY_ID: Limit(per_second=100),
 }
 
 FORGET_PER_DAY = 1_000

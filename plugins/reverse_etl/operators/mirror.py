@@ -1,0 +1,148 @@
+"""What a mirror sync does about rows that have left the source: who they are, how many, and what the ledger forgets.
+
+The ledger knows rows by their hashed keys only. So the extract task keeps who is behind each row of a mirror sync as
+its members, before the first of them is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ObjectStoragePath
+
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.operators.base import configured_folder, hash_key
+from reverse_etl.operators.ledger import open_ledger
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from reverse_etl.ledger.ledger import Ledger
+    from reverse_etl.ledger.records import RunRef
+    from reverse_etl.staging.batches import BatchRef
+    from reverse_etl.staging.members import Members
+    from reverse_etl.sync import Sync
+
+MEMBERS = "mirror=members"
+"""The folder of all members beside those of the DAGs, none of which can have such a name."""
+
+LEAVING = "leaving"
+"""XCom key of the find task: how many rows have left, and why somebody is to be asked."""
+
+SAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Rows the platform may hold and the source has no more.
+
+    Of the `known` rows the platform may hold, `removed` are to be removed; the people of `staying` have another row in
+    the source, and those of `unknown` were not kept. `reasons` say why somebody is to be asked first; `sample` are
+    hashed keys.
+    """
+
+    known: int = 0
+    removed: int = 0
+    unknown: int = 0
+    staying: int = 0
+    reasons: list[str] = field(default_factory=list)
+    sample: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values, for XCom."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.removed} of {self.known} rows have left the source and are to be removed; "
+            f"{self.staying} more have people with another row there, of {self.unknown} more nobody knows who they are"
+        )
+
+
+def members_of(sync: Sync) -> Members:
+    """Return the members of a mirror sync."""
+    from reverse_etl.staging.members import Members
+
+    folder = configured_folder("staging") / MEMBERS / "all" / sync.name
+    return Members(folder, sync.key, sync.destination.identifiers(), hash_key())
+
+
+def remember(sync: Sync, batches: Sequence[BatchRef]) -> int:
+    """Take the rows of a run into the members of its sync; return how many there are. Raises StagingError."""
+    return members_of(sync).add(_paths(batches))
+
+
+def find_leaving(
+    sync: Sync,
+    batches: Sequence[BatchRef],
+    ref: RunRef | None,
+    folder: ObjectStoragePath,
+    *,
+    removed_at: datetime,
+    batch_rows: int,
+) -> tuple[Leaving, list[BatchRef]]:
+    """Compare what the platform may hold with all rows of the source, which `batches` are; return who is to go.
+
+    They are written into `folder` as batches of `batch_rows`. Rows that were delivered after the attempt `ref` had
+    begun are left alone: its read may be older than they are. Without `ref`, for a dry run, nothing is written.
+    Raises LedgerUnavailable and StagingError.
+    """
+    from reverse_etl.staging.members import first_hexes, left_behind, still_here, write_removals
+
+    if sync.mirror is None:
+        raise ConfigurationError(f"sync {sync.name} has no mirror; add mirror=Mirror(...) or leave this task out")
+    paths, members = _paths(batches), members_of(sync)
+    with open_ledger() as ledger:
+        known, settled = _known(ledger, sync, ref)
+    current = members.hashes_of(paths)
+    gone = left_behind(settled, current)
+    found = list(members.of(gone))
+    if ref is not None:
+        members.keep(paths, known)
+    staying, leaving = still_here(found, paths, sync.destination.identifiers())
+    removed = sum(table.num_rows for table in leaving)
+    refs: list[BatchRef] = []
+    if ref is not None:
+        refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
+    found_out = Leaving(
+        known=len(known),
+        removed=removed,
+        unknown=len(gone) - removed - staying,
+        staying=staying,
+        reasons=sync.mirror.reasons(read=len(current), known=len(known), removed=removed),
+        sample=first_hexes(leaving, SAMPLE),
+    )
+    return found_out, refs
+
+
+def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
+    """Forget what was delivered of the rows that were removed, so that one that comes back is sent; return how many."""
+    from reverse_etl.delivery.outcomes import Outcome
+    from reverse_etl.delivery.results import read_results
+
+    gone = (Outcome.DELIVERED, Outcome.SUPPRESSED)
+    keys = [result.key for result in read_results(results) if result.outcome in gone]
+    with open_ledger() as ledger:
+        ledger.known_rows(sync.name).forget(keys, before=ledger.begin(ref).id)
+    return len(keys)
+
+
+def _known(ledger: Ledger, sync: Sync, ref: RunRef | None) -> tuple[pa.Array[Any], pa.Array[Any]]:
+    """Return the hashed keys of all rows the platform may hold, and of those settled before the attempt began."""
+    from reverse_etl.staging.members import from_hex, joined
+
+    rows = ledger.known_rows(sync.name)
+    began = None if ref is None else ledger.begin(ref).id
+    known: list[pa.Array[Any]] = []
+    settled: list[pa.Array[Any]] = []
+    for page in rows.pages():
+        known.append(from_hex(key for key, _ in page))
+        settled.append(from_hex(key for key, epoch in page if began is None or epoch < began))
+    return joined(known), joined(settled)
+
+
+def _paths(batches: Sequence[BatchRef]) -> list[ObjectStoragePath]:
+    return [ObjectStoragePath(batch.path) for batch in batches]
