@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 DATE ?= 2026-01-13
 PORT ?= 8080
 PYTHON_BIN := .venv/bin/python
+LIVE := tests/reliability/test_kills.py tests/reliability/test_mirror.py
 export PYTHON
 
 .PHONY: help run up airflow reverse-etl down test check integration test-reliability test-live format bench screenshots notebooks notebooks-page lock clean
@@ -49,13 +50,11 @@ integration: ## Run the tests that start databases, the sandbox and Airflow
 test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check what is left; about four minutes
 	@devstack/bootstrap.sh --dev
 	@mkdir -p .local/logs
-	@timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability tests/reliability/test_kills.py \
-		>.local/logs/test-kills.log 2>&1 & \
-	kills=$$! status=0; \
-	timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability --ignore=tests/reliability/test_kills.py \
-		|| status=$$?; \
-	wait $$kills || status=$$?; \
-	cat .local/logs/test-kills.log; \
+	@timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability $(LIVE) >.local/logs/test-live.log 2>&1 & \
+	live=$$! status=0; \
+	timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability $(LIVE:%=--ignore=%) || status=$$?; \
+	wait $$live || status=$$?; \
+	cat .local/logs/test-live.log; \
 	exit $$status
 
 test-live: ## Send to real accounts, named by the environment, and clean up (docs/live-tests.md)

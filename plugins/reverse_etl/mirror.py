@@ -22,9 +22,9 @@ WINDOW = ("window_start", "window_end")
 class Mirror:
     """Rows that have left the source have `removal` done to their person.
 
-    `removal` is what the sync's destination can do: for Iterable `UserUpdate` or `DeleteUser`, for Customer.io
-    `Identify`, `SuppressPerson` or `DeletePerson`. `largest_share` is the share of rows (0 to 1) that may go without
-    anybody being asked.
+    `removal` is what the sync's destination can do: for Iterable `UserUpdate`, `RemoveFromList` or `DeleteUser`, for
+    Customer.io `Identify`, `RemoveFromObject`, `SuppressPerson` or `DeletePerson`. `largest_share` is the share of rows
+    (0 to 1) that may go without anybody being asked.
     """
 
     removal: Any

@@ -12,8 +12,8 @@ from reverse_etl.customerio import config as customerio
 from reverse_etl.iterable import config as iterable
 from reverse_etl.sandbox.testing import SandboxServer
 from tests.conftest import ROOT
-from tests.docs.conftest import lead_to
-from tests.docs.pages import codes, table
+from tests.docs.conftest import Bash, command_in, lead_to
+from tests.docs.pages import block, codes, output_of, table
 from tests.operators.conftest import Finished, register
 
 EXAMPLE = ROOT / "docs/examples/mirror"
@@ -22,9 +22,17 @@ INSERT = "INSERT INTO customers (id, email, first_name, last_name, plan_type) VA
 
 def test_the_removals_of_the_table_are_those_there_are() -> None:
     named = [codes(cells[1])[0] for cells in table("docs/mirror.md", "destination")]
-    assert named == ["UserUpdate", "DeleteUser", "Identify", "SuppressPerson", "DeletePerson"]
-    assert all(hasattr(iterable, name) for name in named[:2])
-    assert all(hasattr(customerio, name) for name in named[2:])
+    assert named == [
+        "UserUpdate",
+        "RemoveFromList",
+        "DeleteUser",
+        "Identify",
+        "RemoveFromObject",
+        "SuppressPerson",
+        "DeletePerson",
+    ]
+    assert all(hasattr(iterable, name) for name in named[:3])
+    assert all(hasattr(customerio, name) for name in named[3:])
 
 
 @pytest.mark.integration
@@ -34,16 +42,20 @@ def test_the_example_takes_the_mark_off_who_left_the_plan(
     platform: SandboxServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    bash: Bash,
 ) -> None:
     platform.reset()
     lead_to(monkeypatch, tmp_path, platform, server.airflow_connection(), EXAMPLE)
     server.load_sql(ROOT / "include/sql/schema.sql")
+    command = command_in(bash, tmp_path)
     with closing(server.connect()) as connected, connected.cursor() as cursor:
         cursor.execute("DELETE FROM customers")
         for number in range(1, 21):
             cursor.execute(INSERT, (number, f"c{number}@example.com"))
         assert run_example(tmp_path).counts == {"read": 20, "delivered": 20}
-        cursor.execute("UPDATE customers SET plan_type = 'free' WHERE id = 7")
+        cursor.execute("UPDATE customers SET plan_type = 'free' WHERE id IN (7, 8, 9)")
+        assert command(block("preview-removed")) == output_of("preview-removed")
+        cursor.execute("UPDATE customers SET plan_type = 'pro' WHERE id IN (8, 9)")
         second = run_example(tmp_path)
         cursor.execute("DELETE FROM customers")
     assert second.counts == {"read": 19, "unchanged": 19}

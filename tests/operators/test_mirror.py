@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from reverse_etl.customerio.config import CustomerIODestination, DeletePerson, Identify, SuppressPerson
+from reverse_etl.customerio.config import (
+    CustomerIODestination,
+    DeletePerson,
+    Identify,
+    RemoveFromObject,
+    SuppressPerson,
+)
 from reverse_etl.errors import LedgerUnavailable
-from reverse_etl.iterable.config import DeleteUser, IterableDestination, UserUpdate
+from reverse_etl.iterable.config import DeleteUser, IterableDestination, RemoveFromList, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import Mirror
 from reverse_etl.operators.mirror_tasks import RemoveOperator
-from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, SandboxServer
+from reverse_etl.operators.preview import preview
+from reverse_etl.run_day import RunDay
+from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, JWT_KEY, JWT_SECRET, SandboxServer
 from reverse_etl.sync import Sync
 from tests.docs.conftest import RestApi, rest
+from tests.ledger.conftest import mysql_urls, postgres, postgresql_urls, sqlite_url, sqlite_urls, url
 from tests.operators.conftest import Finished, register
 
-__all__ = ["rest"]
+__all__ = ["mysql_urls", "postgres", "postgresql_urls", "rest", "sqlite_url", "sqlite_urls", "url"]
 
 pytestmark = pytest.mark.integration
+
+LOG = logging.getLogger(__name__)
 
 Shop = Callable[..., list[tuple[Any, ...]]]
 Run = Callable[..., Finished]
@@ -60,11 +72,24 @@ def members(shop: Shop) -> Iterator[Callable[..., None]]:
     shop("DROP TABLE members")
 
 
+@pytest.fixture
+def each_ledger(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the runs keep their ledger in each kind of database; return its URL."""
+    if not url.startswith("sqlite"):
+        monkeypatch.setenv("AIRFLOW_CONN_REVERSE_ETL_LEDGER", url)
+    return url
+
+
 def email(number: int) -> str:
     return f"m{number}@example.com"
 
 
-def mirror_dag(path: Path, mirror: Mirror, destination: Any, *, asks: bool, remove_operator: Any) -> Any:
+def mirror_sync(path: Path, mirror: Mirror, destination: Any = ITERABLE) -> Sync:
+    path.write_text(QUERY)
+    return Sync(name="members", query=path, key=("member_id",), mirror=mirror, destination=destination)
+
+
+def mirror_dag(sync: Sync, *, asks: bool, remove_operator: Any) -> Any:
     from airflow.sdk import DAG, chain
 
     from reverse_etl.operators.deliver import DeliverOperator
@@ -74,13 +99,6 @@ def mirror_dag(path: Path, mirror: Mirror, destination: Any, *, asks: bool, remo
     from reverse_etl.operators.params import sync_params
     from reverse_etl.operators.report import ReportOperator
 
-    sync = Sync(
-        name="members",
-        query=path,
-        key=("member_id",),
-        mirror=mirror,
-        destination=destination,
-    )
     with DAG(
         dag_id=sync.name,
         schedule=None,
@@ -115,9 +133,8 @@ def run(connections: Callable[..., None], tmp_path: Path) -> Run:
         remove_operator: Any = RemoveOperator,
         **params: object,
     ) -> Finished:
-        path = tmp_path / "members.sql"
-        path.write_text(QUERY)
-        dag = mirror_dag(path, Mirror(removal, share), destination, asks=asks, remove_operator=remove_operator)
+        sync = mirror_sync(tmp_path / "members.sql", Mirror(removal, share), destination)
+        dag = mirror_dag(sync, asks=asks, remove_operator=remove_operator)
         register(dag)
         return Finished(dag.test(run_conf=params), tmp_path / "output")
 
@@ -163,7 +180,7 @@ def gone(*numbers: int) -> dict[str, bool]:
 
 
 def test_rows_that_left_are_removed_once_and_sent_again_when_they_come_back(
-    run: Run, members: Callable[..., None], sandbox: SandboxServer
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str
 ) -> None:
     members(1, 2, 3)
     first = run()
@@ -186,6 +203,7 @@ def test_rows_that_left_are_removed_once_and_sent_again_when_they_come_back(
     members(1)
     assert run().result["removals"]["outcomes"] == {"delivered": 1}
     assert flags(sandbox) == here(1) | gone(2, 3)
+    assert len(known(each_ledger)) == 1
 
 
 def test_a_person_with_another_row_in_the_source_is_not_removed(
@@ -213,6 +231,33 @@ def test_a_dry_run_counts_and_a_trial_does_not_look(
     assert run().result["removals"]["outcomes"] == {"delivered": 2}
 
 
+@pytest.mark.parametrize("removal", [REMOVAL, DeleteUser()], ids=["update", "delete"])
+def test_the_run_removes_what_a_preview_and_a_dry_run_say(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str, tmp_path: Path, removal: Any
+) -> None:
+    members(*range(1, 21), m19="both@example.com", m20="BOTH@example.com")
+    run()
+    members(*range(1, 16), 19, 30, m19="both@example.com")
+    before = sandbox.stats()["requests_total"]
+    dry = run(removal=removal, share=0.1, dry_run=True)
+    sync = mirror_sync(tmp_path / "members.sql", Mirror(removal, 0.1))
+    said = preview(sync, RunDay(date(2026, 1, 13), 7), sends_all=True, batch_rows=10_000, run_id="p", log=LOG)
+    assert sandbox.stats()["requests_total"] == before
+    rows = {name: count for name, count in said.prediction["rows"].items() if count}
+    assert rows == {"new": 1, "as_before": 16, "removed": 3}
+    assert dry.result["prediction"] == said.prediction
+    assert said.leaving is not None
+    assert said.leaving.reasons == ["3 of 21 rows are more than the share of 10.0%"]
+    assert said.leaving.as_dict().items() <= dry.xcom("find_leaving", "leaving").items()
+    real = run(removal=removal)
+    assert real.counts == {"read": 17, "delivered": 17}
+    found = {"known": 21, "removed": 3, "staying": 1, "unknown": 0}
+    assert real.result["removals"] == {**found, "outcomes": {"delivered": 3}}
+    assert {name: dry.result["removals"][name] for name in found} == found
+    requests = sum(here["requests"] for here in dry.result["prediction"]["requests"].values())
+    assert sandbox.stats()["requests_total"] == before + requests
+
+
 def test_without_an_answer_nothing_is_removed(
     run: Run, members: Callable[..., None], sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,7 +275,7 @@ def test_the_source_is_empty_and_somebody_rejects(
 ) -> None:
     members(1, 2, 3)
     run()
-    before = known(tmp_path)
+    before = known(f"sqlite:///{tmp_path}/ledger.db")
     members()
     seen: dict[str, Any] = {}
     with answering(rest, "Reject", seen):
@@ -243,7 +288,7 @@ def test_the_source_is_empty_and_somebody_rejects(
     assert finished.result["removals"]["removed"] == 3
     assert finished.result["removals"]["outcomes"] == {}
     assert flags(sandbox) == here(1, 2, 3)
-    assert known(tmp_path) == before
+    assert known(f"sqlite:///{tmp_path}/ledger.db") == before
 
 
 def test_more_than_the_share_waits_until_somebody_approves(
@@ -270,6 +315,28 @@ def test_users_are_deleted_where_the_mirror_says_so(
     members(1)
     assert run(removal=DeleteUser()).result["removals"]["outcomes"] == {"delivered": 2}
     assert flags(sandbox) == here(1)
+
+
+def test_users_are_taken_off_a_list_where_the_mirror_says_so(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, connections: Callable[..., None]
+) -> None:
+    number = sandbox.post("/api/lists", {"name": "members"})["listId"]
+    members(1, 2, 3)
+    run(removal=RemoveFromList(number))
+    people = [{"email": email(person)} for person in (1, 2, 3)]
+    sandbox.post("/api/lists/subscribe", {"listId": number, "subscribers": people})
+    members(1)
+    unknown = run(removal=RemoveFromList(number + 1))
+    assert (unknown.state, unknown.states("remove"), unknown.tries("remove")) == ("failed", ["failed"], 1)
+    assert run(removal=RemoveFromList(number)).result["removals"]["outcomes"] == {"delivered": 2}
+    lists = [
+        sandbox.get(f"/api/users/{email(person)}")["user"]["dataFields"].get("emailListIds") for person in (1, 2, 3)
+    ]
+    assert lists == [[number], None, None]
+    members(4)
+    connections(password=JWT_KEY, extra={"jwt_secret": JWT_SECRET})
+    refused = run(removal=RemoveFromList(number))
+    assert "RemoveFromList needs a key without JWT" in " ".join(refused.result["problems"])
 
 
 def test_a_share_within_the_limit_asks_nobody(run: Run, members: Callable[..., None], sandbox: SandboxServer) -> None:
@@ -326,7 +393,7 @@ class CutShort(RemoveOperator):
 
 
 def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
-    run: Run, members: Callable[..., None], sandbox: SandboxServer, tmp_path: Path
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str
 ) -> None:
     members(1, 2, 3)
     run()
@@ -337,7 +404,7 @@ def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
     assert finished.result["removals"]["outcomes"] == {"delivered": 2}
     # One for the row that is still there, one for each user deleted.
     assert sandbox.stats()["requests_total"] == before + 3
-    assert len(known(tmp_path)) == 1
+    assert len(known(each_ledger)) == 1
 
 
 def test_members_of_a_purged_person_are_forgotten(
@@ -376,8 +443,8 @@ def test_rows_nobody_remembers_stay_and_are_counted(
     assert run().result["removals"] == {"known": 2, "removed": 0, "unknown": 1, "staying": 0, "outcomes": {}}
 
 
-def known(tmp_path: Path) -> set[str]:
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+def known(ledger_url: str) -> set[str]:
+    with Ledger.open(ledger_url) as ledger:
         return {key for page in ledger.known_rows("members").pages() for key, _ in page}
 
 
@@ -430,3 +497,33 @@ def test_customerio_traits_are_set_each_time_somebody_leaves(
         members(1)
         run_at_customerio(removal)
         assert people(sandbox) == {"1": True, "2": False}
+
+
+def test_customerio_people_leave_an_object_each_time_they_leave(
+    run_at_customerio: Callable[[Any], Finished], members: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    def related() -> set[str]:
+        return {str(found["id"]) for found in sandbox.customerio.records("relationships")}
+
+    for _ in range(2):
+        members(1, 2)
+        run_at_customerio(RemoveFromObject("members", 3))
+        for number in ("1", "2"):
+            group = {"userId": number, "groupId": "members", "traits": {"objectTypeId": "3"}}
+            sandbox.customerio.post("group", group)
+        assert len(related()) == 2
+        members(1)
+        run_at_customerio(RemoveFromObject("members", 3))
+        assert len(related()) == 1
+        assert people(sandbox) == {"1": True, "2": True}
+
+
+def test_customerio_people_are_unsubscribed(
+    run_at_customerio: Callable[[Any], Finished], members: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    removal = Identify((Constant("unsubscribed", value=True),))
+    members(1, 2)
+    run_at_customerio(removal)
+    members(1)
+    run_at_customerio(removal)
+    assert {person["id"]: person["unsubscribed"] for person in sandbox.customerio.people()} == {"1": False, "2": True}

@@ -7,10 +7,24 @@ from typing import Any
 
 import pytest
 
-from reverse_etl.customerio.config import CustomerIODestination, DeletePerson, Identify, SuppressPerson, Track
+from reverse_etl.customerio.config import (
+    CustomerIODestination,
+    DeletePerson,
+    Identify,
+    RemoveFromObject,
+    SuppressPerson,
+    Track,
+)
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.incremental import Incremental
-from reverse_etl.iterable.config import DeleteUser, EventTrack, IterableDeletion, IterableDestination, UserUpdate
+from reverse_etl.iterable.config import (
+    DeleteUser,
+    EventTrack,
+    IterableDestination,
+    IterableRemoval,
+    RemoveFromList,
+    UserUpdate,
+)
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import REMOVED_AT, Mirror
 from reverse_etl.sync import Sync
@@ -55,7 +69,7 @@ def test_a_bad_mirror_is_refused_when_it_is_built(removal: Any, share: Any, mess
         ({"mirror": Mirror(INACTIVE), "key": (REMOVED_AT,)}, "_removed_at and _row_key are kept free"),
         (
             {"mirror": Mirror(SuppressPerson())},
-            r"IterableDestination cannot remove people by SuppressPerson, expected UserUpdate\(\.\.\.\) or DeleteUser",
+            r"IterableDestination cannot remove people by SuppressPerson, expected UserUpdate\(\.\.\.\), Remove",
         ),
         (
             {"mirror": Mirror(UserUpdate((Field("plan"),)))},
@@ -103,12 +117,29 @@ def test_a_removal_is_a_sync_of_its_own(tmp_path: Path) -> None:
     assert removal.destination == IterableDestination(email="email", user=INACTIVE)
 
 
-def test_iterable_deletes_by_what_identifies_the_person(tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", [DeleteUser(), RemoveFromList(7), RemoveFromList(7, unsubscribe_channel=True)])
+def test_iterable_removes_by_what_identifies_the_person(tmp_path: Path, action: Any) -> None:
     destination = IterableDestination(email="email", user_id="id", user=INACTIVE, conn_id="iterable_eu")
-    removal = sync(tmp_path, destination=destination, mirror=Mirror(DeleteUser())).removal()
-    assert removal.destination == IterableDeletion("email", "id", "iterable_eu")
-    with pytest.raises(ConfigurationError, match="IterableDeletion cannot remove people by DeleteUser"):
-        replace(removal, mirror=Mirror(DeleteUser()))
+    removal = sync(tmp_path, destination=destination, mirror=Mirror(action)).removal()
+    assert removal.destination == IterableRemoval("email", "id", "iterable_eu", action)
+    with pytest.raises(ConfigurationError, match="IterableRemoval cannot remove people by"):
+        replace(removal, mirror=Mirror(action))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RemoveFromList("7"), r"RemoveFromList\.list_id is '7', expected the number of a list"),
+        (lambda: RemoveFromList(True), r"RemoveFromList\.list_id is True, expected the number of a list"),
+        (lambda: RemoveFromList(0), r"RemoveFromList\.list_id is 0, expected the number of a list"),
+        (lambda: RemoveFromList(7, 1), r"RemoveFromList\.unsubscribe_channel is 1, expected True or False"),
+        (lambda: RemoveFromObject(""), r"RemoveFromObject\.object_id is '', expected a name"),
+        (lambda: RemoveFromObject("g", "1"), r"RemoveFromObject\.object_type_id is '1', expected the number of a type"),
+    ],
+)
+def test_a_bad_removal_is_refused_when_it_is_built(make: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +147,15 @@ def test_iterable_deletes_by_what_identifies_the_person(tmp_path: Path) -> None:
     [
         (SuppressPerson(), Track("User Suppressed", REMOVED_AT, (), ("id", REMOVED_AT))),
         (DeletePerson(), Track("User Deleted", REMOVED_AT, (), ("id", REMOVED_AT))),
+        (
+            RemoveFromObject("pro", 2),
+            Track(
+                "Relationship Deleted",
+                REMOVED_AT,
+                (Constant("objectId", "pro"), Constant("objectTypeId", 2)),
+                ("id", REMOVED_AT),
+            ),
+        ),
     ],
 )
 def test_customerio_removes_by_its_own_events(tmp_path: Path, action: Any, expected: Track) -> None:

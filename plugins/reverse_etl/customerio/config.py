@@ -70,7 +70,29 @@ class DeletePerson:
     """A removal: Customer.io deletes the person, whom later data creates anew (`User Deleted`)."""
 
 
-REMOVAL_EVENTS: Mapping[type, str] = {SuppressPerson: "User Suppressed", DeletePerson: "User Deleted"}
+@dataclass(frozen=True, slots=True)
+class RemoveFromObject:
+    """A removal: Customer.io ends the person's relationship with an object, such as a list or a plan.
+
+    `object_type_id` is the number of the object's type (`Relationship Deleted`).
+    """
+
+    object_id: str
+    object_type_id: int = 1
+
+    def __post_init__(self) -> None:
+        check_name("RemoveFromObject.object_id", self.object_id)
+        if isinstance(self.object_type_id, bool) or not isinstance(self.object_type_id, int) or self.object_type_id < 1:
+            raise ConfigurationError(
+                f"RemoveFromObject.object_type_id is {self.object_type_id!r}, expected the number of a type"
+            )
+
+
+REMOVAL_EVENTS: Mapping[type, str] = {
+    SuppressPerson: "User Suppressed",
+    DeletePerson: "User Deleted",
+    RemoveFromObject: "Relationship Deleted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +157,17 @@ class CustomerIODestination:
             return replace(self, identify=replace(action, timestamp=REMOVED_AT), track=None)
         event = REMOVAL_EVENTS.get(type(action))
         if event is None:
-            raise cannot_remove(self, action, "Identify(...), SuppressPerson() or DeletePerson()")
+            raise cannot_remove(
+                self, action, "Identify(...), RemoveFromObject(...), SuppressPerson() or DeletePerson()"
+            )
         if not self.user_id:
             raise ConfigurationError(f"{type(action).__name__} needs CustomerIODestination.user_id, there is none")
-        track = Track(event, timestamp=REMOVED_AT, id_columns=(*key, REMOVED_AT))
+        fields = (
+            (Constant("objectId", action.object_id), Constant("objectTypeId", action.object_type_id))
+            if isinstance(action, RemoveFromObject)
+            else ()
+        )
+        track = Track(event, timestamp=REMOVED_AT, fields=fields, id_columns=(*key, REMOVED_AT))
         return replace(self, anonymous_id=None, identify=None, track=track)
 
     def check_kinds(self, kinds: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ from reverse_etl.iterable.payloads import encode
 BULK_TIMEOUT_FACTOR = 6
 """A bulk request may take so many times the timeout of a single one: it carries up to 4 MB and 1,000 rows."""
 
-BULK = frozenset({Endpoint.USER_BULK_UPDATE, Endpoint.EVENT_TRACK_BULK})
+BULK = frozenset({Endpoint.USER_BULK_UPDATE, Endpoint.EVENT_TRACK_BULK, Endpoint.LIST_UNSUBSCRIBE})
 
 
 class IterableClient:

@@ -82,14 +82,36 @@ class DeleteUser:
 
 
 @dataclass(frozen=True, slots=True)
-class IterableDeletion:
-    """The users of rows are deleted: by e-mail where the row has one, else by user id."""
+class RemoveFromList:
+    """A removal: Iterable takes the user off a static list, `list_id` being its number.
+
+    With `unsubscribe_channel` also off the list's e-mail channel, which stops all messages of it. This adds to what
+    the user has opted out of; `users/updateSubscriptions` would replace it, and undo what people chose themselves.
+    Source: OpenAPI of `lists/unsubscribe`. It is a bulk endpoint, closed to JWT-enabled keys.
+    """
+
+    list_id: int
+    unsubscribe_channel: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.list_id, bool) or not isinstance(self.list_id, int) or self.list_id < 1:
+            raise ConfigurationError(f"RemoveFromList.list_id is {self.list_id!r}, expected the number of a list")
+        if not isinstance(self.unsubscribe_channel, bool):
+            raise ConfigurationError(
+                f"RemoveFromList.unsubscribe_channel is {self.unsubscribe_channel!r}, expected True or False"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class IterableRemoval:
+    """`action` is done to the users of rows, named by e-mail where the row has one, else by user id."""
 
     hook_class: ClassVar[str] = "reverse_etl.iterable.hook.IterableHook"
 
     email: str | None
     user_id: str | None
     conn_id: str
+    action: DeleteUser | RemoveFromList
 
     def columns(self) -> tuple[str, ...]:
         """Return the columns it reads."""
@@ -99,8 +121,8 @@ class IterableDeletion:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.email, self.user_id) if column)
 
-    def removal(self, action: object, key: tuple[str, ...]) -> IterableDeletion:
-        """Raise ConfigurationError: who is deleted has nothing left to remove."""
+    def removal(self, action: object, key: tuple[str, ...]) -> IterableRemoval:
+        """Raise ConfigurationError: a removal is not removed again."""
         del key
         raise cannot_remove(self, action, "no removal")
 
@@ -157,13 +179,13 @@ class IterableDestination:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.email, self.user_id) if column)
 
-    def removal(self, action: object, key: tuple[str, ...]) -> IterableDestination | IterableDeletion:
+    def removal(self, action: object, key: tuple[str, ...]) -> IterableDestination | IterableRemoval:
         """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours."""
         del key
-        if isinstance(action, DeleteUser):
-            return IterableDeletion(self.email, self.user_id, self.conn_id)
+        if isinstance(action, DeleteUser | RemoveFromList):
+            return IterableRemoval(self.email, self.user_id, self.conn_id, action)
         if not isinstance(action, UserUpdate):
-            raise cannot_remove(self, action, "UserUpdate(...) or DeleteUser()")
+            raise cannot_remove(self, action, "UserUpdate(...), RemoveFromList(...) or DeleteUser()")
         check_constants("UserUpdate of Mirror.removal", action.fields)
         return replace(self, user=action, event=None)
 

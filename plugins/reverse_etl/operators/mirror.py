@@ -15,7 +15,8 @@ from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.operators.base import configured_folder, hash_key
-from reverse_etl.operators.ledger import open_ledger
+from reverse_etl.operators.batch import Log, deliver_batch
+from reverse_etl.operators.ledger import open_ledger, previewing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
 MEMBERS = "mirror=members"
 """The folder of all members beside those of the DAGs, none of which can have such a name."""
 
+REMOVED_FOLDER = "removed"
+"""The folder of the rows to be removed, in that of the run."""
+
 LEAVING = "leaving"
 """XCom key of the find task: how many rows have left, and why somebody is to be asked."""
+
+PLANNED = "planned"
+"""Within it: what a dry run found the removals to be, by batch."""
 
 SAMPLE = 10
 
@@ -59,6 +66,7 @@ class Leaving:
         return (
             f"{self.removed} of {self.known} rows have left the source and are to be removed; "
             f"{self.staying} more have people with another row there, of {self.unknown} more nobody knows who they are"
+            + (f"; somebody is asked first, as {'; '.join(self.reasons)}" if self.reasons else "")
         )
 
 
@@ -87,8 +95,8 @@ def find_leaving(
     """Compare what the platform may hold with all rows of the source, which `batches` are; return who is to go.
 
     They are written into `folder` as batches of `batch_rows`. Rows that were delivered after the attempt `ref` had
-    begun are left alone: its read may be older than they are. Without `ref`, for a dry run, nothing is written.
-    Raises LedgerUnavailable and StagingError.
+    begun are left alone: its read may be older than they are. Without `ref`, for a dry run, the rows of `batches`
+    count as delivered, and the members stay as they are. Raises LedgerUnavailable and StagingError.
     """
     from reverse_etl.staging.members import first_hexes, left_behind, still_here, write_removals
 
@@ -104,18 +112,32 @@ def find_leaving(
         members.keep(paths, known)
     staying, leaving = still_here(found, paths, sync.destination.identifiers())
     removed = sum(table.num_rows for table in leaving)
-    refs: list[BatchRef] = []
-    if ref is not None:
-        refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
+    refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
+    held = len(known) + (len(left_behind(current, known)) if ref is None else 0)
     found_out = Leaving(
-        known=len(known),
+        known=held,
         removed=removed,
         unknown=len(gone) - removed - staying,
         staying=staying,
-        reasons=sync.mirror.reasons(read=len(current), known=len(known), removed=removed),
+        reasons=sync.mirror.reasons(read=len(current), known=held, removed=removed),
         sample=first_hexes(leaving, SAMPLE),
     )
     return found_out, refs
+
+
+def plan_removals(sync: Sync, batches: Sequence[BatchRef], folder: ObjectStoragePath, log: Log) -> list[dict[str, Any]]:
+    """Return what removing the rows of batches in `folder` would be; no request leaves. Raises what stopped it."""
+    from reverse_etl.delivery.plan import as_removal
+
+    removal = sync.removal()
+    plans = []
+    for batch in batches:
+        done = deliver_batch(removal, batch, folder, previewing(removal, sends_all=True), attempt=0, log=log)
+        if done.stopped is not None:
+            raise done.stopped
+        if done.counts.plan is not None:
+            plans.append(as_removal(done.counts.plan))
+    return plans
 
 
 def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:

@@ -22,7 +22,7 @@ from reverse_etl.operators.base import (
 from reverse_etl.operators.batch import deliver_batch, try_failed_again
 from reverse_etl.operators.deliver import LABEL
 from reverse_etl.operators.ledger import recording, run_ref
-from reverse_etl.operators.mirror import LEAVING, find_leaving, forget_removed
+from reverse_etl.operators.mirror import LEAVING, PLANNED, REMOVED_FOLDER, find_leaving, forget_removed, plan_removals
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -33,14 +33,12 @@ if TYPE_CHECKING:
 APPROVED = "approved"
 """XCom key of the approval task: whether somebody who was asked said yes."""
 
-REMOVED_FOLDER = "removed"
-
 
 class FindLeavingOperator(SyncOperator):
     """Compares what was delivered with the source; returns batches of rows to be removed, for mapping.
 
     Runs when every batch was delivered, also when there was none. A trial (`row_limit`) finds nothing, as it has not
-    read everything; a dry run counts and returns no batch.
+    read everything; a dry run counts, plans and returns no batch.
     """
 
     def __init__(self, *, extract_task_id: str = "extract", **kwargs: Any) -> None:
@@ -57,17 +55,19 @@ class FindLeavingOperator(SyncOperator):
             self.log.info("A trial has not read everything: nothing is removed")
             return []
         references = pulled(context["ti"], self.extract_task_id, "return_value")
+        folder = staging_folder(self.sync, context) / REMOVED_FOLDER
         leaving, refs = find_leaving(
             self.sync,
             [BatchRef.from_dict(reference) for reference in references],
             None if params.dry_run else run_ref(self.sync, context, self.extract_task_id),
-            staging_folder(self.sync, context) / REMOVED_FOLDER,
+            folder,
             removed_at=context["dag_run"].run_after.astimezone(UTC),
             batch_rows=params.batch_rows,
         )
         self.log.info("%s", leaving)
-        context["ti"].xcom_push(LEAVING, leaving.as_dict())
-        return [ref.as_dict() for ref in refs]
+        planned = plan_removals(self.sync, refs, folder, self.log) if params.dry_run else []
+        context["ti"].xcom_push(LEAVING, {**leaving.as_dict(), PLANNED: planned})
+        return [] if params.dry_run else [ref.as_dict() for ref in refs]
 
 
 class ApproveRemovalOperator(ApprovalOperator):

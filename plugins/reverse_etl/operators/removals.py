@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_etl.operators.base import DELIVERY, RunParams
 from reverse_etl.operators.ledger import open_ledger, run_ref
-from reverse_etl.operators.mirror import LEAVING
+from reverse_etl.operators.mirror import LEAVING, PLANNED
 
 if TYPE_CHECKING:
     from reverse_etl.sync import Sync
@@ -24,6 +24,12 @@ class Removals:
     found: Mapping[str, Any] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def planned(self) -> list[dict[str, Any]]:
+        """What a dry run found the removals to be, by batch."""
+        planned: list[dict[str, Any]] = self.found.get(PLANNED, [])
+        return planned
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as JSON values, for XCom; `removed` are the rows to be removed, by outcome then."""

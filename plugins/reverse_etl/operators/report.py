@@ -118,10 +118,10 @@ class ReportOperator(SyncOperator):
             self.sync.failure_share,
         )
         self._add_problems(report, context["ti"], deliveries)
-        removals = self._removals(context, report)
         for delivery in deliveries:
             if delivery is not None and delivery.plan:
                 report.add_plan(delivery.plan)
+        removals = self._removals(context, report)
         json, parquet = (
             output_file(self.sync, "integration_results", facts["stamp"], suffix, params)
             for suffix in ("json", "parquet")
@@ -170,6 +170,8 @@ class ReportOperator(SyncOperator):
         )
         for problem in removals.problems:
             report.add_problem(problem)
+        for plan in removals.planned:
+            report.add_plan(plan)
         return removals.as_dict()
 
     def _results(
