@@ -94,7 +94,7 @@ async def test_a_row_the_answer_does_not_explain_is_left_for_the_next_try(
     sandbox.faults([{"kind": "refuse_rows", "list": "unexplained", "match_email": "p2@example.com", "times": 1}])
     action = RemoveFromList(customers)
     verdicts = await remove(sandbox, action, row(1), row(2))
-    assert codes(verdicts) == ["unexplained"] * 2
+    assert codes(verdicts) == ["unreadable"] * 2
     assert codes(await remove(sandbox, action, row(1), row(2))) == ["delivered"] * 2
 
 

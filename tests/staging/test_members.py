@@ -14,7 +14,7 @@ from reverse_etl.mirror import REMOVED_AT
 from reverse_etl.redaction import KeyHasher
 from reverse_etl.staging.batches import read_rows, write_batches
 from reverse_etl.staging.files import StagingPath
-from reverse_etl.staging.members import Members, first_hexes, from_hex, left_behind, still_here, write_removals
+from reverse_etl.staging.members import Members, SortedHashes, first_hexes, from_hex, still_here, write_removals
 from tests.staging.streams import ListStream, number, of_type, text
 
 HASHER = KeyHasher("a secret of the tests, 32 letters")
@@ -49,7 +49,7 @@ def test_without_rows_and_members_there_is_nothing(any_folder: StagingPath) -> N
     own = members(any_folder)
     assert own.add([]) == 0
     assert not own.path.fs.exists(own.path.path)
-    assert (found(own, 1), len(own.hashes_of([])), own.keep([], hashes(1))) == ({}, 0, 0)
+    assert (found(own, 1), len(own.hashes_of([])), own.keep(SortedHashes(hashes()), hashes(1))) == ({}, 0, 0)
 
 
 def test_rows_are_added_and_replaced_and_only_key_and_person_are_kept(any_folder: StagingPath) -> None:
@@ -61,11 +61,14 @@ def test_rows_are_added_and_replaced_and_only_key_and_person_are_kept(any_folder
     assert "somebody" not in own.path.read_bytes().decode("latin-1")
 
 
-def test_only_those_in_the_source_or_known_are_kept(any_folder: StagingPath) -> None:
+def test_members_are_kept_by_their_keys(any_folder: StagingPath) -> None:
     own = members(any_folder)
     own.add(batches(any_folder / "one", row(1), row(2), row(3)))
-    assert own.keep(batches(any_folder / "two", row(1)), hashes(3, 8)) == 2
+    assert own.keep(SortedHashes(hashes(1)), hashes(3, 8)) == 2
     assert set(found(own, 1, 2, 3)) == {1, 3}
+    assert own.keep(SortedHashes(hashes()), hashes()) == 0
+    assert found(own, 1, 3) == {}
+    assert own.add(batches(any_folder / "two", row(1))) == 1
 
 
 def test_members_of_another_mapping_keep_what_still_has_a_column(any_folder: StagingPath) -> None:
@@ -87,7 +90,15 @@ def test_members_of_another_mapping_keep_what_still_has_a_column(any_folder: Sta
 def test_who_is_known_and_not_there_has_left(
     known: tuple[int, ...], current: tuple[int, ...], left: tuple[int, ...]
 ) -> None:
-    assert left_behind(hashes(*known), hashes(*current)).to_pylist() == hashes(*left).to_pylist()
+    assert SortedHashes(hashes(*current)).missing(hashes(*known)).to_pylist() == sorted(hashes(*left).to_pylist())
+
+
+def test_many_keys_are_compared_page_by_page() -> None:
+    every = hashes(*range(120_000))
+    there = SortedHashes(hashes(*range(0, 120_000, 2)))
+    assert len(there) == 60_000
+    assert set(there.missing(every).to_pylist()) == set(hashes(*range(1, 120_000, 2)).to_pylist())
+    assert len(there.missing(hashes(*range(0, 120_000, 2)))) == 0
 
 
 def test_people_with_another_row_stay_whatever_the_case_of_their_letters(any_folder: StagingPath) -> None:

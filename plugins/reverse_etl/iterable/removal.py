@@ -111,4 +111,4 @@ class ListDelivery:
 def _settled(verdict: Verdict | None, gone: Receipt) -> Verdict:
     if isinstance(verdict, UserNotFound):
         return gone
-    return verdict or AnswerUnreadable("the answer does not say whether the row was applied", code="unexplained")
+    return verdict or AnswerUnreadable("the answer does not say whether the row was applied", code="unreadable")

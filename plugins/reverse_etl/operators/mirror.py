@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reverse_etl.ledger.ledger import Ledger
     from reverse_etl.ledger.records import RunRef
     from reverse_etl.staging.batches import BatchRef
-    from reverse_etl.staging.members import Members
+    from reverse_etl.staging.members import Members, SortedHashes
     from reverse_etl.sync import Sync
 
 MEMBERS = "mirror=members"
@@ -98,22 +98,21 @@ def find_leaving(
     begun are left alone: its read may be older than they are. Without `ref`, for a dry run, the rows of `batches`
     count as delivered, and the members stay as they are. Raises LedgerUnavailable and StagingError.
     """
-    from reverse_etl.staging.members import first_hexes, left_behind, still_here, write_removals
+    from reverse_etl.staging.members import first_hexes, still_here, write_removals
 
     if sync.mirror is None:
         raise ConfigurationError(f"sync {sync.name} has no mirror; add mirror=Mirror(...) or leave this task out")
     paths, members = _paths(batches), members_of(sync)
-    with open_ledger() as ledger:
-        known, settled = _known(ledger, sync, ref)
     current = members.hashes_of(paths)
-    gone = left_behind(settled, current)
+    with open_ledger() as ledger:
+        known, left, gone = _left(ledger, sync, ref, current)
     found = list(members.of(gone))
     if ref is not None:
-        members.keep(paths, known)
+        members.keep(current, left)
     staying, leaving = still_here(found, paths, sync.destination.identifiers())
     removed = sum(table.num_rows for table in leaving)
     refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
-    held = len(known) + (len(left_behind(current, known)) if ref is None else 0)
+    held = known if ref is not None else len(left) + len(current)
     found_out = Leaving(
         known=held,
         removed=removed,
@@ -152,18 +151,24 @@ def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
     return len(keys)
 
 
-def _known(ledger: Ledger, sync: Sync, ref: RunRef | None) -> tuple[pa.Array[Any], pa.Array[Any]]:
-    """Return the hashed keys of all rows the platform may hold, and of those settled before the attempt began."""
+def _left(
+    ledger: Ledger, sync: Sync, ref: RunRef | None, current: SortedHashes
+) -> tuple[int, pa.Array[Any], pa.Array[Any]]:
+    """Return how many rows the platform may hold, and the hashed keys of those that are not in `current`.
+
+    Of the latter once all, and once those settled before the attempt began.
+    """
     from reverse_etl.staging.members import from_hex, joined
 
-    rows = ledger.known_rows(sync.name)
     began = None if ref is None else ledger.begin(ref).id
-    known: list[pa.Array[Any]] = []
+    known = 0
+    left: list[pa.Array[Any]] = []
     settled: list[pa.Array[Any]] = []
-    for page in rows.pages():
-        known.append(from_hex(key for key, _ in page))
-        settled.append(from_hex(key for key, epoch in page if began is None or epoch < began))
-    return joined(known), joined(settled)
+    for page in ledger.known_rows(sync.name).pages():
+        known += len(page)
+        left.append(current.missing(from_hex(key for key, _ in page)))
+        settled.append(current.missing(from_hex(key for key, epoch in page if began is None or epoch < began)))
+    return known, joined(left), joined(settled)
 
 
 def _paths(batches: Sequence[BatchRef]) -> list[ObjectStoragePath]:

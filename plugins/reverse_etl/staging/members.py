@@ -1,14 +1,15 @@
 """The members of a mirror sync: who is behind the rows it may have delivered, kept to remove them one day.
 
 They are one Parquet file with the columns of the key, those that identify the person, and the hashed key. It is named
-as a batch is, so that purging a person finds it as it finds batches. Arrays of 16 bytes per row are all that is held of
-the hashes; the file itself passes in chunks.
+as a batch is, so that purging a person finds it as it finds batches. Of a row its hash is held, about a hundred bytes
+with the copies made to sort and compare; the file itself passes in chunks.
 """
 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from reverse_etl.errors import StagingError
 from reverse_etl.mirror import REMOVED_AT, ROW_KEY
 from reverse_etl.redaction import KeyHasher
-from reverse_etl.staging.batches import BatchRef, read_record_batches, write_table
+from reverse_etl.staging.batches import BatchRef, read_columns, read_record_batches, write_table
 from reverse_etl.staging.files import StagingPath, remove_matching, write_atomically
 
 CHUNK_ROWS = 50_000
@@ -47,23 +48,22 @@ class Members:
 
         Raises StagingError.
         """
-        return self._rewrite(self._rows_of(batches), keep_others=None)
+        return self._rewrite(self._rows_of(batches), lambda added: self.of(SortedHashes(added).missing(self._hashes())))
 
-    def keep(self, batches: Sequence[StagingPath], known: pa.Array[Any]) -> int:
-        """Keep the rows of batches, and of the other members only those whose hashed key is in `known`."""
-        return self._rewrite(self._rows_of(batches), keep_others=known)
+    def keep(self, current: SortedHashes, left: pa.Array[Any]) -> int:
+        """Keep the members whose hashed key is in `current` or in `left`; return how many there are then."""
+        gone = SortedHashes(left).missing(current.missing(self._hashes()))
+        return self._rewrite(iter(()), lambda _added: self._chosen(lambda keys: pc.invert(_is_in(keys, gone))))
 
     def of(self, hashes: pa.Array[Any]) -> Iterator[pa.Table]:
         """Yield the members with one of these hashed keys."""
-        for table in self._present():
-            chosen = table.filter(pc.is_in(table[ROW_KEY], value_set=hashes))
-            if chosen.num_rows:
-                yield chosen
+        return self._chosen(lambda keys: _is_in(keys, hashes))
 
-    def hashes_of(self, batches: Sequence[StagingPath]) -> pa.Array[Any]:
+    def hashes_of(self, batches: Sequence[StagingPath]) -> SortedHashes:
         """Return the hashed keys of the rows of batches."""
-        chunks = [table[ROW_KEY].combine_chunks() for table in self._rows_of(batches, only_key=True)]
-        return joined(chunks)
+        return SortedHashes(
+            joined([table[ROW_KEY].combine_chunks() for table in self._rows_of(batches, only_key=True)])
+        )
 
     def _rows_of(self, batches: Sequence[StagingPath], *, only_key: bool = False) -> Iterator[pa.Table]:
         for path in batches:
@@ -73,13 +73,30 @@ class Members:
                 taken = [] if only_key else self._columns
                 yield pa.table([*(rows.column(name) for name in taken), hashes], names=[*taken, ROW_KEY])
 
+    def _is_there(self) -> bool:
+        return bool(self.path.fs.exists(self.path.path))
+
     def _present(self) -> Iterator[pa.Table]:
-        if not self.path.fs.exists(self.path.path):
+        if not self._is_there():
             return
         for rows in read_record_batches(self.path, chunk_rows=CHUNK_ROWS):
             yield pa.Table.from_batches([rows])
 
-    def _rewrite(self, rows: Iterator[pa.Table], keep_others: pa.Array[Any] | None) -> int:
+    def _hashes(self) -> pa.Array[Any]:
+        return read_columns(self.path, [ROW_KEY])[ROW_KEY].combine_chunks() if self._is_there() else joined([])
+
+    def _chosen(self, choose: Callable[[pa.Array[Any]], pa.Array[Any]]) -> Iterator[pa.Table]:
+        """Yield the members that are chosen by their hashed keys, in one look at all of them."""
+        chosen = choose(self._hashes())
+        start = 0
+        for table in self._present():
+            taken = table.filter(chosen.slice(start, table.num_rows))
+            start += table.num_rows
+            if taken.num_rows:
+                yield taken
+
+    def _rewrite(self, rows: Iterator[pa.Table], others: Callable[[pa.Array[Any]], Iterator[pa.Table]]) -> int:
+        """Write `rows`, and of the present members those that `others` gives for the hashed keys of the rows."""
         first = next(rows, None)
         like = first if first is not None else next(self._present(), None)
         if like is None:
@@ -91,13 +108,11 @@ class Members:
                 hashes.append(table[ROW_KEY].combine_chunks())
                 file.write_table(table)
                 count += table.num_rows
-            present = joined(hashes)
-            for table in self._present():
-                others = table.filter(pc.invert(pc.is_in(table[ROW_KEY], value_set=present)))
-                if keep_others is not None:
-                    others = others.filter(pc.is_in(others[ROW_KEY], value_set=keep_others))
-                file.write_table(_fitted(others, like.schema))
-                count += others.num_rows
+            written = joined(hashes)
+            hashes.clear()
+            for table in others(written):
+                file.write_table(_fitted(table, like.schema))
+                count += table.num_rows
         return count
 
 
@@ -123,9 +138,34 @@ def joined(arrays: Sequence[pa.Array[Any]]) -> pa.Array[Any]:
     return pa.concat_arrays(arrays) if arrays else pa.array([], HASH)
 
 
-def left_behind(known: pa.Array[Any], current: pa.Array[Any]) -> pa.Array[Any]:
-    """Return the hashed keys of `known` that are not in `current`."""
-    return known.filter(pc.invert(pc.is_in(known, value_set=current)))
+def _is_in(keys: pa.Array[Any], few: pa.Array[Any]) -> pa.Array[Any]:
+    return pc.is_in(keys, value_set=few)
+
+
+class SortedHashes:
+    """Hashed keys in their order. A set of them would take six times the memory."""
+
+    def __init__(self, hashes: pa.Array[Any]) -> None:
+        self._hashes = _in_order(hashes)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def missing(self, hashes: pa.Array[Any]) -> pa.Array[Any]:
+        """Return those of `hashes` that are not among these, in their order."""
+        ordered = _in_order(hashes)
+        pages = (ordered.slice(start, CHUNK_ROWS) for start in range(0, len(ordered), CHUNK_ROWS))
+        return joined([page.filter(pc.invert(_is_in(page, self._around(page)))) for page in pages])
+
+    def _around(self, page: pa.Array[Any]) -> pa.Array[Any]:
+        """Return those of these that lie between the first and the last of an ordered page."""
+        start = bisect_left(self._hashes, page[0].as_py(), key=lambda found: found.as_py())
+        end = bisect_right(self._hashes, page[-1].as_py(), key=lambda found: found.as_py())
+        return self._hashes.slice(start, end - start)
+
+
+def _in_order(hashes: pa.Array[Any]) -> pa.Array[Any]:
+    return hashes.take(pc.array_sort_indices(hashes))
 
 
 def still_here(
