@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from reverse_etl.errors import ConfigurationError, InvalidRow
-from reverse_etl.mapping import Constant, Field, FieldRenderer, Kind, as_number, check_fields, columns_of
+from reverse_etl.mapping import Constant, Field, FieldRenderer, Kind, as_number, check_fields, columns_of, utc_text
 
 SECRET = "ada@example.com"
 
@@ -143,3 +144,27 @@ def test_numbers_that_no_float_can_hold_are_refused(value: object, code: str) ->
     with pytest.raises(InvalidRow) as refusal:
         as_number(value)
     assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 1, 13, 8, 30, 15, tzinfo=UTC),
+        datetime(2026, 1, 13, 8, 30, 15, 999_999, tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(999, 12, 31, 23, 59, 59, 1, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 0, tzinfo=timezone(timedelta(hours=-5, minutes=-30))),
+        datetime(2026, 3, 29, 3, 0, tzinfo=ZoneInfo("Europe/Berlin")),
+        datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),
+    ],
+    ids=str,
+)
+def test_moments_are_written_in_utc_to_the_second(moment: datetime) -> None:
+    assert utc_text(moment) == moment.astimezone(UTC).isoformat()[:19]
+    assert utc_text(moment, " ") == moment.astimezone(UTC).isoformat(" ")[:19]
+
+
+def test_a_moment_outside_the_calendar_in_utc_is_an_overflow() -> None:
+    with pytest.raises(OverflowError):
+        utc_text(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))))

@@ -52,6 +52,9 @@ def check_reserved(value: object, wanted: Wanted, field: str) -> None:
     if value is None:
         return
     match wanted:
+        case type():
+            if not isinstance(value, wanted):
+                raise _wrong(field, _NAMES[wanted], value)
         case Mapping():
             _check_object(value, wanted, field)
         case list():
@@ -62,8 +65,6 @@ def check_reserved(value: object, wanted: Wanted, field: str) -> None:
         case tuple():
             if value not in wanted:
                 raise InvalidRow("not_allowed", f"field {field!r}: expected one of {', '.join(wanted)}")
-        case _ if not isinstance(value, wanted):
-            raise _wrong(field, _NAMES[wanted], value)
 
 
 def _check_object(value: object, wanted: Mapping[str, Wanted], field: str) -> None:

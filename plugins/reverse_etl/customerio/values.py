@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 from reverse_etl.errors import InvalidRow
-from reverse_etl.mapping import as_integer, as_number, as_text, aware
+from reverse_etl.mapping import as_integer, as_number, as_text, aware, utc_text
 
 DEEPEST = 100
 """Levels of dicts and lists; more is a loop rather than data."""
@@ -16,8 +16,9 @@ DEEPEST = 100
 
 def iso_datetime(value: object) -> str:
     """Return ISO-8601 in UTC with milliseconds, such as `2026-01-13T08:30:15.000Z`."""
+    moment = aware(value)
     try:
-        return aware(value).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return f"{utc_text(moment)}.{moment.microsecond // 1000:03}Z"
     except OverflowError:
         raise InvalidRow("time_out_of_range", "the date and time is outside the years 1 to 9999 in UTC") from None
 

@@ -33,12 +33,13 @@ class Breaker:
 
     def note(self, lane: str, verdicts: Sequence[Verdict]) -> None:
         """Take in the verdicts on one request of a lane; one about a single row is an answer too."""
-        refused = next((verdict for verdict in verdicts if isinstance(verdict, AccountRefused)), None)
+        different = list({id(verdict): verdict for verdict in verdicts}.values())
+        refused = next((verdict for verdict in different if isinstance(verdict, AccountRefused)), None)
         if refused is not None:
             self.stopped = self.stopped or refused
             return
-        failed = [verdict for verdict in verdicts if _is_down(verdict)]
-        if len(failed) < len(verdicts):
+        failed = [verdict for verdict in different if _is_down(verdict)]
+        if len(failed) < len(different):
             self.has_answered = True
             self._failed_in_a_row[lane] = 0
             return

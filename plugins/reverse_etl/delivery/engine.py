@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Call, Destination, Row, Verdict
 from reverse_etl.delivery.journal import Journal, Mark, NoJournal
-from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, Totals, result_of
+from reverse_etl.delivery.outcomes import FAILED, UNCHANGED, CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
 from reverse_etl.delivery.plan import Plan
 from reverse_etl.delivery.reading import Reader, ReadRow
@@ -58,6 +58,7 @@ class DeliveryEngine:
         self._refused: list[Mark] = []
         self._under_way: dict[int, RowInFlight] = {}
         self._reader: Reader | None = None
+        self._largest_pack = 0
         self._read_ahead = 1
         self._all_read = False
         self._over = False
@@ -155,14 +156,15 @@ class DeliveryEngine:
             self._finish(self._plan.note(key, values, rendered, known, self._destination))
             return
         admitted = RowInFlight(key, place, rendered, known)
-        admitted.pass_known()
-        if admitted.is_done:
-            self._finish(_without_sending(admitted))
-            return
+        if known:
+            admitted.pass_known()
+            if admitted.is_done:
+                self._finish(_without_sending(admitted))
+                return
         if self._breaker.stopped or self._over:
             self._finish(RowResult(key, Outcome.FAILED, "not_sent", tuple(admitted.results)))
             return
-        if not self._held_back.isdisjoint(rendered.identifiers):
+        if self._held_back and not self._held_back.isdisjoint(rendered.identifiers):
             self._held_back.update(rendered.identifiers)
             self._finish(_held_back(key, admitted.results))
             return
@@ -182,10 +184,10 @@ class DeliveryEngine:
             await self._journal.mark(marks)
 
     def _queue(self, row: RowInFlight) -> None:
-        packer = self._packers.add(row)
-        self._read_ahead = max(
-            self._read_ahead, packer.limit.calls * self._destination.requests_in_flight * PACKS_AHEAD
-        )
+        limit = self._packers.add(row).limit
+        if limit.calls > self._largest_pack:
+            self._largest_pack = limit.calls
+            self._read_ahead = limit.calls * self._destination.requests_in_flight * PACKS_AHEAD
 
     # --- Requests out -----------------------------------------------------------------------------------------
 
@@ -222,7 +224,7 @@ class DeliveryEngine:
             except AccountRefused as error:
                 verdicts = [error] * len(calls)
             results = _results_of(calls, verdicts)
-            await self._journal.mark(list(self._marks(pack, verdicts, results)))
+            await self._journal.mark(self._marks(pack, verdicts, results))
             self._breaker.note(lane, verdicts)
             for (row, _), result in zip(pack, results, strict=True):
                 self._advance(row, result)
@@ -232,15 +234,19 @@ class DeliveryEngine:
 
     def _marks(
         self, pack: Sequence[tuple[RowInFlight, Call]], verdicts: Sequence[Verdict], results: Sequence[CallResult]
-    ) -> Iterator[Mark]:
+    ) -> list[Mark]:
+        """Return the marks of a pack; no row is to blame for a refused account."""
         fingerprint = self._hash_key.fingerprint
-        for (row, call), verdict, result in zip(pack, verdicts, results, strict=True):
-            if not isinstance(verdict, AccountRefused):  # no row is to blame for that
-                yield Mark(row.key, result, fingerprint(call.body), row.place)
+        return [
+            Mark(row.key, result, fingerprint(call.body), row.place)
+            for (row, call), verdict, result in zip(pack, verdicts, results, strict=True)
+            if not isinstance(verdict, AccountRefused)
+        ]
 
     def _advance(self, row: RowInFlight, result: CallResult) -> None:
         row.results.append(result)
-        row.pass_known()
+        if row.known:
+            row.pass_known()
         if row.is_done:
             self._leave(row, RowResult.of_calls(row.key, row.results))
         else:
@@ -255,7 +261,7 @@ class DeliveryEngine:
             row, result = leaving.pop()
             del self._under_way[id(row)]
             self._finish(result)
-            if result.outcome is Outcome.FAILED and not self._breaker.stopped:
+            if result.outcome is FAILED and not self._breaker.stopped:
                 self._held_back.update(row.rendered.identifiers)
             for following in self._people.leave(row):
                 if self._held_back.isdisjoint(following.rendered.identifiers):
@@ -276,7 +282,7 @@ class DeliveryEngine:
 def _without_sending(row: RowInFlight) -> RowResult:
     """Return the result of a row all of whose calls were known; where none had to be sent, it lists none."""
     result = RowResult.of_calls(row.key, row.results)
-    return result._replace(calls=()) if result.outcome is Outcome.UNCHANGED else result
+    return result._replace(calls=()) if result.outcome is UNCHANGED else result
 
 
 def _held_back(key: str, results: Sequence[CallResult]) -> RowResult:

@@ -33,7 +33,10 @@ class Outcome(StrEnum):
     """Only in a dry run: the row passed the checks and would have been sent."""
 
 
-ARRIVED = (Outcome.DELIVERED, Outcome.UNCHANGED)
+DELIVERED, UNCHANGED, FAILED = Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.FAILED
+"""For what is done with every row: in Python 3.11 it takes 20 times as long to get a member from its class."""
+
+ARRIVED = (DELIVERED, UNCHANGED)
 """The platform holds the call: after these the row's next call may follow."""
 
 FAILURES = (Outcome.INVALID, Outcome.REJECTED, Outcome.FAILED)
@@ -81,7 +84,7 @@ class RowResult(NamedTuple):
     @property
     def is_partial(self) -> bool:
         """Whether some of the row's calls were delivered and a later one was not."""
-        return self.outcome not in ARRIVED and any(call.outcome is Outcome.DELIVERED for call in self.calls)
+        return self.outcome not in ARRIVED and any(call.outcome is DELIVERED for call in self.calls)
 
 
 def _decisive(calls: Sequence[CallResult]) -> CallResult:
@@ -90,7 +93,7 @@ def _decisive(calls: Sequence[CallResult]) -> CallResult:
     for call in calls:
         if call.outcome not in ARRIVED:
             return call
-        if call.outcome is Outcome.DELIVERED:
+        if call.outcome is DELIVERED:
             last = call
     return last
 
@@ -124,11 +127,11 @@ class Totals:
     def add(self, result: RowResult) -> None:
         """Count one row."""
         self.outcomes[result.outcome] += 1
-        if result.outcome is Outcome.DELIVERED:
+        if result.outcome is DELIVERED:
             return
         self.partial += result.is_partial
         self.without_delivery += result.outcome in FAILURES and not result.is_partial
-        if result.outcome is not Outcome.UNCHANGED:
+        if result.outcome is not UNCHANGED:
             self.reasons[(result.outcome, result.code)] += 1
 
     @property

@@ -131,11 +131,13 @@ class PersonOrder:
             self._latest[identifier] = row
         return row.waits_for == 0
 
-    def leave(self, row: RowInFlight) -> list[RowInFlight]:
+    def leave(self, row: RowInFlight) -> Sequence[RowInFlight]:
         """Note that a row is done; return the rows that may go now."""
         for identifier in row.rendered.identifiers:
             if self._latest[identifier] is row:
                 del self._latest[identifier]
+        if not row.followers:
+            return ()
         for follower in row.followers:
             follower.waits_for -= 1
         return [follower for follower in row.followers if follower.waits_for == 0]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from reverse_etl.delivery.destination import Call, RenderedRow, Row
 from reverse_etl.delivery.journal import WHOLE_ROW, Journal
-from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.delivery.outcomes import UNCHANGED, CallResult, Outcome
 from reverse_etl.errors import InvalidRow
 from reverse_etl.redaction import KeyHasher, key_of
 
@@ -52,6 +52,8 @@ class Reader:
         self._key = key
         self._hash_key = hash_key
         self._journal = journal
+        self._compares = journal.compares
+        self._asks = journal.has_settled
         self._withheld = withheld
         self._read = 0
         self._ahead: deque[ReadRow] = deque()
@@ -61,12 +63,12 @@ class Reader:
         """Return the next row; None when `look_ahead` must come first, or at the end."""
         if self._ahead:
             return self._ahead.popleft()
-        row = None if self._journal.compares else next(self._source, None)
+        row = None if self._compares else next(self._source, None)
         return None if row is None else self._rendered(row)
 
     async def look_ahead(self) -> bool:
         """Look up what comes next; return whether anything does. Raise what the journal raises."""
-        if self._journal.compares:
+        if self._compares:
             self._ahead.extend(map(self._rendered, islice(self._source, ROWS_LOOKED_UP_AT_ONCE)))
             if self._ahead:
                 await self._journal.look_up(
@@ -85,14 +87,14 @@ class Reader:
 
         What an earlier try delivered goes again behind a call that must be sent, as if it had not been.
         """
-        if not self._journal.has_settled:
+        if not self._asks:
             return ()
         known: list[CallResult | None] = []
         for call in rendered.calls:
             mark = self._hash_key.fingerprint(call.body)
             result = self._journal.settled(key, call.kind, mark)
-            is_unchanged = result is not None and result.outcome is Outcome.UNCHANGED
-            if self._journal.compares and not self._versions.is_last(rendered.identifiers, call, mark) and is_unchanged:
+            is_unchanged = result is not None and result.outcome is UNCHANGED
+            if self._compares and not self._versions.is_last(rendered.identifiers, call, mark) and is_unchanged:
                 result = None
             known.append(result if is_unchanged or None not in known else None)
         return known

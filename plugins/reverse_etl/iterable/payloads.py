@@ -6,7 +6,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
@@ -15,7 +15,7 @@ from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.limits import LARGEST_BODY_BYTES, LONGEST_USER_ID
-from reverse_etl.mapping import FieldRenderer, as_text, aware, json_bytes
+from reverse_etl.mapping import FieldRenderer, as_text, aware, json_bytes, utc_text
 from reverse_etl.redaction import join_key, key_of
 
 USER_UPDATE = "user_update"
@@ -40,7 +40,7 @@ def iterable_datetime(value: datetime) -> str:
 
     Milliseconds with a space before the time would make it a string. Source: support article "Field Data Types".
     """
-    return f"{value.astimezone(UTC).isoformat(' ')[:19]} +00:00"
+    return f"{utc_text(value, ' ')} +00:00"
 
 
 class RowRenderer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Dialect, delete, select
+from sqlalchemy import Connection, Dialect, delete, text
 
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import ConfigurationError
@@ -38,6 +38,8 @@ ALIKE = ("call_kind", "code", "status", "tries", "request_id", "outcome")
 MOST_GROUPS_ALIKE = 4
 
 KEYS_PER_STATEMENT = 500
+
+ANY_IN_QUARANTINE = text("SELECT 1 FROM quarantine WHERE sync = :sync LIMIT 1")
 
 ROW_KEY_LENGTH = 32
 
@@ -118,13 +120,12 @@ class Mark:
                 yield call, place, key, code, status, tries, request_id, fingerprint, outcome
 
     def _leave_quarantine(self, connection: Connection) -> None:
-        of_the_sync = QUARANTINE.c.sync == self.sync
-        if connection.execute(select(QUARANTINE.c.row_key).where(of_the_sync).limit(1)).first() is None:
+        if connection.execute(ANY_IN_QUARANTINE, {"sync": self.sync}).first() is None:
             return
         for call, keys in self._leaving_by_call():
             connection.execute(
                 delete(QUARANTINE)
-                .where(of_the_sync, QUARANTINE.c.row_key.in_(keys))
+                .where(QUARANTINE.c.sync == self.sync, QUARANTINE.c.row_key.in_(keys))
                 .where(QUARANTINE.c.call_kind.in_([call, WHOLE_ROW]))
             )
 
