@@ -22,7 +22,15 @@ from reverse_etl.operators.base import (
 from reverse_etl.operators.batch import deliver_batch, try_failed_again
 from reverse_etl.operators.deliver import LABEL
 from reverse_etl.operators.ledger import recording, run_ref
-from reverse_etl.operators.mirror import LEAVING, PLANNED, REMOVED_FOLDER, find_leaving, forget_removed, plan_removals
+from reverse_etl.operators.mirror import (
+    LEAVING,
+    PLANNED,
+    REMOVED_FOLDER,
+    find_leaving,
+    forget_removed,
+    is_overtaken,
+    plan_removals,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -137,10 +145,16 @@ class RemoveOperator(SyncOperator):
         return cls.partial(sync=sync, **kwargs).expand(batch=batches)
 
     def execute(self, context: Any) -> None:
-        """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
+        """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows.
+
+        Where another run of the sync has read the source since, nothing is done: it may have seen somebody come back.
+        """
         from reverse_etl.staging.batches import BatchRef
 
-        self._check_approved(context["ti"])
+        leaving = pulled(context["ti"], self.find_task_id, LEAVING)
+        self._check_approved(context["ti"], leaving)
+        if is_overtaken(run_ref(self.sync, context, self.extract_task_id), leaving["attempt"]):
+            raise AirflowSkipException("another run of the sync has begun since: nothing is removed")
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
         removal = self.sync.removal()
@@ -163,8 +177,7 @@ class RemoveOperator(SyncOperator):
         forgotten = forget_removed(self.sync, run_ref(self.sync, context, self.extract_task_id), results)
         self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
 
-    def _check_approved(self, ti: Any) -> None:
-        leaving = pulled(ti, self.find_task_id, LEAVING)
+    def _check_approved(self, ti: Any, leaving: Mapping[str, Any]) -> None:
         if not leaving["reasons"]:
             return
         approved = ti.xcom_pull(task_ids=self.approve_task_id, key=APPROVED)
