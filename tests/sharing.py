@@ -15,6 +15,7 @@ TOGETHER = {
 
 LONGEST_FIRST = (
     "tests/reliability/test_kills.py",
+    "tests/reliability/test_mirror.py",
     "tests/reliability/test_faults.py",
     "tests/reliability/test_parallel.py",
     "tests/reliability/test_checker.py",  # a short one: the process of the two tests of the first file gets it at once

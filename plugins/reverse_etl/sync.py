@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
@@ -12,8 +12,13 @@ from reverse_etl.consent import Consent
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.incremental import Incremental
 from reverse_etl.mapping import as_tuple
+from reverse_etl.mirror import REMOVED_AT, ROW_KEY, WINDOW, Mirror
+from reverse_etl.staging.statement import read_statement
 
 SEND = ("all", "changed")
+
+REMOVAL = "__removal"
+"""End of the name under which the ledger knows the rows of a sync that have left the source."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -34,6 +39,12 @@ class DestinationConfig(Protocol):
     def identifiers(self) -> tuple[str, ...]:
         """Return those of the columns that identify a person."""
 
+    def removal(self, action: object, key: tuple[str, ...], /) -> DestinationConfig:
+        """Return the destination of rows with the columns `key`, `identifiers()` and REMOVED_AT that have left.
+
+        `action` is what is to be done to their people; raises ConfigurationError where the destination cannot do it.
+        """
+
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type the mapping cannot use.
 
@@ -51,8 +62,8 @@ class Sync:
     invalid, rejected or failed before the report fails the run. `send` is `all`, or `changed` to leave out calls that
     equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
     `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
-    `%(after_key)s` and `%(before_time)s` instead. `consent` says whom not
-    to contact.
+    `%(after_key)s` and `%(before_time)s` instead. `consent` says whom not to contact. `mirror` says what happens to
+    rows that leave the source, all of which the query must give then.
     """
 
     name: str
@@ -64,6 +75,7 @@ class Sync:
     send: Literal["all", "changed"] = "all"
     incremental: Incremental | None = None
     consent: Consent | None = None
+    mirror: Mirror | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -87,6 +99,11 @@ class Sync:
                 f"Sync.destination of {self.name} is a {type(self.destination).__name__}, "
                 "expected a destination such as IterableDestination(...)"
             )
+        self._check_parts()
+        if self.mirror is not None:
+            self._check_mirror()
+
+    def _check_parts(self) -> None:
         if self.incremental is not None and not isinstance(self.incremental, Incremental):
             raise ConfigurationError(
                 f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
@@ -95,6 +112,41 @@ class Sync:
             raise ConfigurationError(
                 f"Sync.consent of {self.name} is a {type(self.consent).__name__}, expected Consent(...)"
             )
+
+    def _check_mirror(self) -> None:
+        if not isinstance(self.mirror, Mirror):
+            raise ConfigurationError(
+                f"Sync.mirror of {self.name} is a {type(self.mirror).__name__}, expected Mirror(...)"
+            )
+        if self.incremental is not None:
+            raise ConfigurationError(
+                f"Sync {self.name} has mirror and incremental; what is read in parts does not show what has left"
+            )
+        used = read_statement(self.sql(), dict.fromkeys(WINDOW)).placeholders
+        if used:
+            raise ConfigurationError(
+                f"Sync {self.name} has mirror, but {self.query.name} uses {', '.join(sorted(used))}: "
+                "rows that leave the window have not left the source; give all rows, or do without mirror"
+            )
+        if {REMOVED_AT, ROW_KEY} & {*self.key, *self.destination.identifiers()}:
+            raise ConfigurationError(f"Sync {self.name} has mirror, for which {REMOVED_AT} and {ROW_KEY} are kept free")
+        self.removal()
+
+    def removal(self) -> Sync:
+        """Return the sync of this one's rows that have left the source; raise ConfigurationError where there is none.
+
+        It goes by a name of its own in the ledger.
+        """
+        if self.mirror is None:
+            raise ConfigurationError(f"Sync {self.name} has no mirror, so it removes nothing; add mirror=Mirror(...)")
+        return replace(
+            self,
+            name=f"{self.name}{REMOVAL}",
+            destination=self.destination.removal(self.mirror.removal, self.key),
+            send="all",
+            consent=None,
+            mirror=None,
+        )
 
     def _checked_key(self) -> tuple[str, ...]:
         key = (self.key,) if isinstance(self.key, str) else as_tuple(f"Sync.key of {self.name}", self.key)

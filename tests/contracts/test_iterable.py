@@ -19,11 +19,12 @@ from reverse_etl.delivery.verdicts import tell_nobody
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.bulk import CLOSING, SHAPES
 from reverse_etl.iterable.client import IterableClient
-from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
+from reverse_etl.iterable.config import EventTrack, IterableDestination, IterableRemoval, RemoveFromList, UserUpdate
 from reverse_etl.iterable.connection import IterableConnection
 from reverse_etl.iterable.destination import IterableDelivery
 from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE, RowRenderer
 from reverse_etl.iterable.privacy import ENDPOINTS, IterablePrivacy
+from reverse_etl.iterable.removal import ListDelivery
 from reverse_etl.mapping import Field
 from tests.contracts.specs import spec
 
@@ -52,6 +53,7 @@ rows = st.fixed_dictionaries(
 ROW = {"id": 1, "email": "anna@example.com", "user_id": "1", "at": datetime(2026, 1, 13, tzinfo=UTC), "value": 1}
 ANSWERS = {
     "bulkUpdate": b'{"successCount":1,"failCount":0,"failedUpdates":{}}',
+    "unsubscribe": b'{"successCount":1,"failCount":0}',
     "trackBulk": b'{"successCount":1,"failCount":0,"failedUpdates":{}}',
 }
 Send = Callable[[IterableClient], Awaitable[object]]
@@ -117,6 +119,12 @@ def test_what_the_schema_refuses_is_refused_before_sending(wrong: dict[str, obje
         RENDER({**ROW, **wrong})
 
 
+def take_off(opened: IterableClient, action: RemoveFromList) -> Awaitable[object]:
+    mapping = IterableRemoval("email", "user_id", "iterable_default", action)
+    delivery = ListDelivery(opened, mapping, action, requests_in_flight=1)
+    return delivery.send(delivery.render(ROW).calls)
+
+
 CALLS: dict[str, tuple[str, Send]] = {
     "update": (
         "/api/users/update",
@@ -132,6 +140,13 @@ CALLS: dict[str, tuple[str, Send]] = {
             lambda opened, action=action: IterablePrivacy(opened, "a").privacy(action, [PersonId("anna@example.com")]),
         )
         for action in ENDPOINTS
+    },
+    **{
+        f"take off list {action.list_id}": (
+            "/api/lists/unsubscribe",
+            lambda opened, action=action: take_off(opened, action),
+        )
+        for action in (RemoveFromList(1), RemoveFromList(2, unsubscribe_channel=True))
     },
     "forget by user id": (
         "/api/users/forget",

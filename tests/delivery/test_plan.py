@@ -10,7 +10,7 @@ import pytest
 
 from reverse_etl.delivery.destination import Row
 from reverse_etl.delivery.outcomes import Outcome
-from reverse_etl.delivery.plan import SAMPLES_OF_A_REASON, Earlier, Known, Plan, Reason, merged
+from reverse_etl.delivery.plan import SAMPLES_OF_A_REASON, Earlier, Known, Plan, Reason, as_removal, merged
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.mapping import Constant, Field, Kind
@@ -154,12 +154,26 @@ def test_the_batches_of_a_run_are_added_up() -> None:
         "unchanged": 7,
         "invalid": 8,
         "suppressed": 0,
+        "removed": 0,
     }
     assert both["requests"] == {"/a": {**cost, "requests": 60, "calls": 120}, "/b": {**cost, "requests": 1}}
     assert both["minutes"] == 2.0
     assert len(both["sample"]) == SAMPLES_OF_A_REASON
     assert orjson.loads(orjson.dumps(both)) == both
     assert merged([], {}) == {"rows": dict.fromkeys(both["rows"], 0), "requests": {}, "minutes": 0.0, "sample": []}
+
+
+def test_rows_that_have_left_are_counted_apart_and_cost_requests_too() -> None:
+    cost = {"requests": 3, "calls": 6, "per_second": 0.5}
+    row = {"key": "a", "reason": "as_before", "calls": [{"call": "user_update", "reason": "new", "payload": {}}]}
+    sent = {"rows": {"new": 4}, "requests": {"/a": cost}, "sample": []}
+    found = merged(
+        [sent, as_removal({"rows": {"new": 2, "as_before": 1}, "requests": {"/a": cost}, "sample": [row]})], {}
+    )
+    assert {name: count for name, count in found["rows"].items() if count} == {"new": 4, "removed": 3}
+    assert found["requests"] == {"/a": {**cost, "requests": 6, "calls": 12}}
+    call = {"call": "user_update", "reason": "removed", "payload": {}}
+    assert found["sample"] == [{"key": "a", "reason": "removed", "calls": [call]}]
 
 
 @pytest.mark.parametrize(

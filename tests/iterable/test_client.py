@@ -259,3 +259,35 @@ async def test_an_answer_that_is_no_whole_http_answer_confirms_nothing(
 async def test_speaking_tls_to_a_plain_port_is_a_wrong_host(sandbox: SandboxServer) -> None:
     with pytest.raises((WrongDestination, ConnectionFailed)):
         await update(sandbox.url.replace("http://", "https://"), tries=1)
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        {"email": "ada@example.com"},
+        {"email": "o'neill+%2f@example.com", "userId": "7"},
+        {"userId": "id/with spaces?#"},
+    ],
+)
+async def test_a_user_is_deleted_whatever_is_in_the_identifier(
+    sandbox: SandboxServer, identity: dict[str, str]
+) -> None:
+    async with client(sandbox.url) as opened:
+        await opened.update_user({**identity, "dataFields": {"plan_type": "pro"}})
+        await opened.update_user({"email": "bob@example.com", "dataFields": {}})
+        assert (await opened.delete_user(identity)).status == 200
+    assert [user["email"] for user in sandbox.users()] == ["bob@example.com"]
+
+
+@pytest.mark.parametrize(("identity", "status"), [({"email": "nobody@example.com"}, 200), ({"userId": "nobody"}, 400)])
+async def test_somebody_who_is_not_there_counts_as_deleted(
+    sandbox: SandboxServer, identity: dict[str, str], status: int
+) -> None:
+    async with client(sandbox.url) as opened:
+        assert (await opened.delete_user(identity)).status == status
+
+
+async def test_a_deletion_the_platform_refuses_is_rejected(sandbox: SandboxServer) -> None:
+    async with client(sandbox.url) as opened:
+        with pytest.raises(CallRejected):
+            await opened.delete_user({"email": "not an e-mail"})

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ dag = live_dag(Path(__file__).with_suffix(".sql"))
 
 
 class Live(LiveAirflow):
-    """An Airflow with a DAG for each source it was started with."""
+    """An Airflow whose runs are named by the source of their DAG."""
 
     def __init__(self, root: Path, port: int, sandbox_port: int) -> None:
         super().__init__(root, port)
@@ -140,16 +140,20 @@ def kill_deliveries(live: Live, kills: int, draw: random.Random, *, within: floa
     return lived
 
 
+def dag_files(sources: Sequence[Source]) -> dict[str, str]:
+    """Return the files of a DAG for each of the sources, whose tables are made later."""
+    queries = {f"{source.name}.sql": source.query(pause="(SELECT seconds FROM pace)") for source in sources}
+    return queries | {f"{source.name}.py": DAG_FILE for source in sources}
+
+
 @contextmanager
-def started(root: Path, sources: Sequence[Source], sandbox: SandboxServer) -> Iterator[Live]:
-    """Start a live Airflow in `root` with a DAG for each of the sources, whose tables are made."""
+def started(root: Path, dags: Mapping[str, str], sandbox: SandboxServer) -> Iterator[Live]:
+    """Start a live Airflow in `root`; `dags` are the files of its DAG folder by name."""
     for name in ("plugins", "include"):
         (root / name).symlink_to(ROOT / name)
     (root / "dags").mkdir()
-    for source in sources:
-        (root / "dags" / f"{source.name}.py").write_text(DAG_FILE, encoding="utf-8")
-        query = source.query(pause="(SELECT seconds FROM pace)")
-        (root / "dags" / f"{source.name}.sql").write_text(query, encoding="utf-8")
+    for name, text in dags.items():
+        (root / "dags" / name).write_text(text, encoding="utf-8")
     connection = {
         "conn_type": "iterable",
         "host": sandbox.url,

@@ -15,7 +15,7 @@ from reverse_etl.sandbox.testing import SandboxServer
 from tests.database import run
 from tests.reliability import check, source
 from tests.reliability.conftest import HASH_KEY
-from tests.reliability.live import IN_FLIGHT, Live, kill_deliveries, started, wait
+from tests.reliability.live import IN_FLIGHT, Live, dag_files, kill_deliveries, started, wait
 from tests.reliability.source import Source
 
 LIMIT_SECONDS = 150.0
@@ -30,7 +30,7 @@ CLEARED = source.plan("cleared", 200, seed=SEED + 1, in_bulk=False)
 
 @pytest.fixture(scope="module")
 def live(shared_sandbox: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with started(tmp_path_factory.mktemp("live"), [KILLED, CLEARED], shared_sandbox) as airflow:
+    with started(tmp_path_factory.mktemp("live"), dag_files([KILLED, CLEARED]), shared_sandbox) as airflow:
         run(airflow.database.connect, "CREATE TABLE pace (seconds DOUBLE)", "INSERT INTO pace VALUES (0)")
         yield airflow
 

@@ -79,10 +79,6 @@ def test_an_unknown_path_is_an_html_404(api: Any, method: str, path: str) -> Non
     assert b"<html>" in reply.body
 
 
-def test_there_are_no_lists(api: Any) -> None:
-    assert api.get("/api/lists").json == {"lists": []}
-
-
 def test_delete_by_email_takes_events_along_and_the_user_may_return(api: Any, sandbox: Any) -> None:
     api.update(email="ann@acme.com", userId="u1", dataFields={"a": 1})
     api.track(email="ann@acme.com", eventName="e", id="1")

@@ -21,6 +21,7 @@ WORDS = {
     "unchanged": "equal to what was last delivered, not sent",
     "invalid": "refused before sending, into quarantine",
     "suppressed": "people who must not be written to",
+    "removed": "have left the source, removed there",
 }
 STOPPED = 1
 WINDOW_DAYS = 7
@@ -42,7 +43,9 @@ def show(options: Namespace, screen: Screen) -> int:
         run_id=f"preview-{uuid.uuid4().hex[:8]}",
         log=screen,
     )
-    facts = {"sync": sync.name, "day": day.isoformat(), "send": sends, "read": found.read}
+    facts: dict[str, Any] = {"sync": sync.name, "day": day.isoformat(), "send": sends, "read": found.read}
+    if found.leaving is not None:
+        facts["leaving"] = found.leaving.as_dict()
     if options.json:
         screen.json({**facts, "prediction": found.prediction, "problems": found.problems})
     else:
@@ -58,6 +61,9 @@ def _say(screen: Screen, facts: dict[str, Any], prediction: dict[str, Any]) -> N
     rows = [(name, count, WORDS[name]) for name, count in prediction["rows"].items() if count]
     screen.table(("rows", "number", "meaning"), rows or [("read", 0, "the query gives none")])
     screen.say("")
+    for reason in facts.get("leaving", {}).get("reasons", ()):
+        screen.say(f"Before a row is removed somebody is asked: {reason}.")
+        screen.say("")
     requests = prediction["requests"]
     table = [(name, here["requests"], here["calls"], f"{here['per_second']:g}") for name, here in requests.items()]
     if not table:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved, wanted_for
 from reverse_etl.errors import ConfigurationError, InvalidRow
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Constant, Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
+from reverse_etl.mirror import REMOVED_AT, cannot_remove, check_constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,41 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class SuppressPerson:
+    """A removal: Customer.io deletes the person and takes no more data of that user id (`User Suppressed`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePerson:
+    """A removal: Customer.io deletes the person, whom later data creates anew (`User Deleted`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFromObject:
+    """A removal: Customer.io ends the person's relationship with an object, such as a list or a plan.
+
+    `object_type_id` is the number of the object's type (`Relationship Deleted`).
+    """
+
+    object_id: str
+    object_type_id: int = 1
+
+    def __post_init__(self) -> None:
+        check_name("RemoveFromObject.object_id", self.object_id)
+        if isinstance(self.object_type_id, bool) or not isinstance(self.object_type_id, int) or self.object_type_id < 1:
+            raise ConfigurationError(
+                f"RemoveFromObject.object_type_id is {self.object_type_id!r}, expected the number of a type"
+            )
+
+
+REMOVAL_EVENTS: Mapping[type, str] = {
+    SuppressPerson: "User Suppressed",
+    DeletePerson: "User Deleted",
+    RemoveFromObject: "Relationship Deleted",
+}
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerIODestination:
     """Where and how the rows of a sync reach Customer.io.
 
@@ -104,6 +140,35 @@ class CustomerIODestination:
     def identifiers(self) -> tuple[str, ...]:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.user_id, self.anonymous_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> Self:
+        """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours.
+
+        Messages with a known id are ignored, so the time is part of the ids: of removals that of the removal, of
+        identifies that of the row, as somebody may come back with the same traits.
+        """
+        if self.identify is not None and not self.identify.timestamp:
+            raise ConfigurationError(
+                "Identify.timestamp is not given, but with Sync.mirror it must be: Customer.io would take the same "
+                "traits for a repetition when somebody comes back; name a column that changes then, such as updated_at"
+            )
+        if isinstance(action, Identify):
+            check_constants("Identify of Mirror.removal", action.fields)
+            return replace(self, identify=replace(action, timestamp=REMOVED_AT), track=None)
+        event = REMOVAL_EVENTS.get(type(action))
+        if event is None:
+            raise cannot_remove(
+                self, action, "Identify(...), RemoveFromObject(...), SuppressPerson() or DeletePerson()"
+            )
+        if not self.user_id:
+            raise ConfigurationError(f"{type(action).__name__} needs CustomerIODestination.user_id, there is none")
+        fields = (
+            (Constant("objectId", action.object_id), Constant("objectTypeId", action.object_type_id))
+            if isinstance(action, RemoveFromObject)
+            else ()
+        )
+        track = Track(event, timestamp=REMOVED_AT, fields=fields, id_columns=(*key, REMOVED_AT))
+        return replace(self, anonymous_id=None, identify=None, track=track)
 
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""

@@ -17,6 +17,9 @@ from reverse_etl.redaction import KeyHasher, without_values
 
 SAMPLES_OF_A_REASON = 3
 
+REMOVED = "removed"
+"""What rows that have left the source are called beside the reasons."""
+
 
 class Reason(StrEnum):
     """Why a row, or a call of it, would be sent."""
@@ -158,9 +161,19 @@ class Plan:
         return lane
 
 
+def as_removal(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was found of a batch of removals in the words of a run that mirrors its source."""
+    sample = [
+        {**row, "reason": REMOVED, "calls": [{**call, "reason": REMOVED} for call in row["calls"]]}
+        for row in plan["sample"]
+    ]
+    return {**plan, "rows": {REMOVED: sum(plan["rows"].values())}, "sample": sample}
+
+
 def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> dict[str, Any]:
     """Return what the batches of a run found as one: rows, of them not `planned` by outcome, and what sending costs.
 
+    The rows read are all but the `removed`.
     Endpoints have budgets of their own, so the time is that of the one that takes longest.
     """
     rows: Counter[str] = Counter()
@@ -183,6 +196,7 @@ def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> d
         "rows": {
             **{reason.value: rows[reason] for reason in Reason},
             **{outcome.value: outcomes.get(outcome.value, 0) for outcome in others},
+            REMOVED: rows[REMOVED],
         },
         "requests": requests,
         "minutes": round(seconds / 60, 2),

@@ -13,7 +13,7 @@ from reverse_etl.delivery.pacing import Paces
 from reverse_etl.delivery.retry import RetryPolicy
 from reverse_etl.delivery.transport import Transport
 from reverse_etl.errors import AuthenticationRefused, CallRejected
-from reverse_etl.iterable.answers import JWT_CODES, Answer, read_answer, read_fields, refusal
+from reverse_etl.iterable.answers import JWT_CODES, USER_NOT_FOUND, Answer, read_answer, read_fields, refusal
 from reverse_etl.iterable.auth import Authenticator
 from reverse_etl.iterable.bulk_answers import BulkAnswer, read_bulk_answer
 from reverse_etl.iterable.connection import IterableConnection
@@ -23,7 +23,7 @@ from reverse_etl.iterable.payloads import encode
 BULK_TIMEOUT_FACTOR = 6
 """A bulk request may take so many times the timeout of a single one: it carries up to 4 MB and 1,000 rows."""
 
-BULK = frozenset({Endpoint.USER_BULK_UPDATE, Endpoint.EVENT_TRACK_BULK})
+BULK = frozenset({Endpoint.USER_BULK_UPDATE, Endpoint.EVENT_TRACK_BULK, Endpoint.LIST_UNSUBSCRIBE})
 
 
 class IterableClient:
@@ -93,6 +93,15 @@ class IterableClient:
         """Send an encoded bulk request, with retries; return what its 2xx says of the rows, and the requests spent."""
         return await self._retry.run(lambda: self._attempt_bulk(endpoint, body))
 
+    async def delete_user(self, identity: Mapping[str, str]) -> Receipt:
+        """Delete a user, by `email` where `identity` has one, else by `userId`, which deletes all who share it.
+
+        Somebody the project does not know counts as deleted. Source: OpenAPI of `DELETE /api/users/{email}`.
+        """
+        endpoint = Endpoint.USER_DELETE if "email" in identity else Endpoint.USER_DELETE_BY_ID
+        receipt, tries = await self._retry.run(lambda: self._attempt_delete(endpoint, identity))
+        return replace(receipt, tries=tries)
+
     async def user_fields(self) -> dict[str, str]:
         """Return the types of the project's profile fields by name; nested ones have names with dots.
 
@@ -140,6 +149,17 @@ class IterableClient:
                     request_id=refusal.request_id,
                 ) from None
             raise
+
+    async def _attempt_delete(self, endpoint: Endpoint, identity: Mapping[str, str]) -> Receipt:
+        pacer = self._transport.pacer(endpoint, self._rates[endpoint])
+        headers = self._authenticator.headers(identity)
+        answer = await self._transport.delete(pacer, endpoint, identity, headers, self._timeouts[endpoint])
+        try:
+            return read_answer(answer, clock=self._clock)
+        except CallRejected as refused:
+            if refused.code != USER_NOT_FOUND:
+                raise
+            return Receipt(answer.status, answer.request_id)
 
     async def _attempt_fields(self) -> dict[str, str]:
         endpoint = Endpoint.USER_FIELDS

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
+from reverse_etl.mirror import cannot_remove, check_constants
 
 # Source: support article "User Profile Fields Used by Iterable": fields the platform writes itself, and the
 # identifiers, which are set through `email` and `user_id` below.
@@ -76,6 +77,62 @@ class EventTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteUser:
+    """A removal: Iterable deletes the user, whom later data creates anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFromList:
+    """A removal: Iterable takes the user off a static list, `list_id` being its number.
+
+    With `unsubscribe_channel` also off the list's e-mail channel, which stops all messages of it. This adds to what
+    the user has opted out of; `users/updateSubscriptions` would replace it, and undo what people chose themselves.
+    Source: OpenAPI of `lists/unsubscribe`. It is a bulk endpoint, closed to JWT-enabled keys.
+    """
+
+    list_id: int
+    unsubscribe_channel: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.list_id, bool) or not isinstance(self.list_id, int) or self.list_id < 1:
+            raise ConfigurationError(f"RemoveFromList.list_id is {self.list_id!r}, expected the number of a list")
+        if not isinstance(self.unsubscribe_channel, bool):
+            raise ConfigurationError(
+                f"RemoveFromList.unsubscribe_channel is {self.unsubscribe_channel!r}, expected True or False"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class IterableRemoval:
+    """`action` is done to the users of rows, named by e-mail where the row has one, else by user id."""
+
+    hook_class: ClassVar[str] = "reverse_etl.iterable.hook.IterableHook"
+
+    email: str | None
+    user_id: str | None
+    conn_id: str
+    action: DeleteUser | RemoveFromList
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns it reads."""
+        return self.identifiers()
+
+    def identifiers(self) -> tuple[str, ...]:
+        """Return the source columns that identify a person."""
+        return tuple(column for column in (self.email, self.user_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> IterableRemoval:
+        """Raise ConfigurationError: a removal is not removed again."""
+        del key
+        raise cannot_remove(self, action, "no removal")
+
+    def check_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Raise ConfigurationError when a column has a type that no value of it could be sent as."""
+        for column in self.identifiers():
+            check_kind("an identifier", column, kinds[column], IDENTIFIER_KINDS)
+
+
+@dataclass(frozen=True, slots=True)
 class IterableDestination:
     """Where and how the rows of a sync reach Iterable.
 
@@ -121,6 +178,16 @@ class IterableDestination:
     def identifiers(self) -> tuple[str, ...]:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.email, self.user_id) if column)
+
+    def removal(self, action: object, key: tuple[str, ...]) -> IterableDestination | IterableRemoval:
+        """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours."""
+        del key
+        if isinstance(action, DeleteUser | RemoveFromList):
+            return IterableRemoval(self.email, self.user_id, self.conn_id, action)
+        if not isinstance(action, UserUpdate):
+            raise cannot_remove(self, action, "UserUpdate(...), RemoveFromList(...) or DeleteUser()")
+        check_constants("UserUpdate of Mirror.removal", action.fields)
+        return replace(self, user=action, event=None)
 
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
         """Raise ConfigurationError when a column has a type that no value of it could be sent as."""

@@ -9,12 +9,9 @@ from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow,
 from reverse_etl.iterable.bulk import SHAPES, BulkSender
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import IterableDestination
-from reverse_etl.iterable.limits import BULK_BODY_BYTES, BULK_ROWS, LARGEST_BODY_BYTES
+from reverse_etl.iterable.limits import BULK_BODY_BYTES, BULK_REQUESTS_IN_FLIGHT, BULK_ROWS, LARGEST_BODY_BYTES
 from reverse_etl.iterable.payloads import RowRenderer
 from reverse_etl.iterable.single import ENDPOINTS, SingleSender
-
-BULK_REQUESTS_IN_FLIGHT = 8
-"""Bulk requests carry up to 4 MB each, and more than a few of them only queue behind the limit of 5 per second."""
 
 
 class IterableDelivery:

@@ -14,7 +14,7 @@ from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.settings import stored_host
 from reverse_etl.delivery.waiting import waited_for
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.iterable.config import IterableDestination
+from reverse_etl.iterable.config import IterableDestination, IterableRemoval, RemoveFromList
 from reverse_etl.iterable.connection import IterableConnection
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reverse_etl.iterable.client import IterableClient
     from reverse_etl.iterable.destination import IterableDelivery
     from reverse_etl.iterable.privacy import IterablePrivacy
+    from reverse_etl.iterable.removal import DeletionDelivery, ListDelivery
     from reverse_etl.sync import Sync
 
 
@@ -67,10 +68,16 @@ class IterableHook(BaseHook):
         return self.client()
 
     @asynccontextmanager
-    async def destination(self, sync: Sync, paces: Paces | None = None) -> AsyncIterator[IterableDelivery]:
+    async def destination(
+        self, sync: Sync, paces: Paces | None = None
+    ) -> AsyncIterator[IterableDelivery | DeletionDelivery | ListDelivery]:
         """Open the destination of a sync for the delivery engine."""
         from reverse_etl.iterable.destination import IterableDelivery
 
+        if isinstance(sync.destination, IterableRemoval):
+            async with self.client(paces) as client:
+                yield self._removal(client, sync.destination)
+            return
         mapping = self._mapping(sync)
         async with self.client(paces) as client:
             yield IterableDelivery(
@@ -81,6 +88,19 @@ class IterableHook(BaseHook):
                 calls=self._calls(mapping),
                 requests_in_flight=self.connection.requests_in_flight,
             )
+
+    def _removal(self, client: IterableClient, mapping: IterableRemoval) -> DeletionDelivery | ListDelivery:
+        from reverse_etl.iterable.removal import DeletionDelivery, ListDelivery
+
+        in_flight = self.connection.requests_in_flight
+        if not isinstance(mapping.action, RemoveFromList):
+            return DeletionDelivery(client, mapping, requests_in_flight=in_flight)
+        if self.connection.jwt_secret:
+            raise ConfigurationError(
+                f"connection {self.iterable_conn_id}: RemoveFromList needs a key without JWT; the list endpoints are "
+                "closed to others"
+            )
+        return ListDelivery(client, mapping, mapping.action, requests_in_flight=in_flight)
 
     @asynccontextmanager
     async def privacy(self, paces: Paces | None = None) -> AsyncIterator[IterablePrivacy]:

@@ -17,6 +17,9 @@ BULK_ROWS = 1_000
 BULK_BODY_BYTES = 3_990_000
 """Bytes of the rows in a bulk request; what is around and between them fits in the rest."""
 
+BULK_REQUESTS_IN_FLIGHT = 8
+"""Bulk requests carry up to 4 MB each, and more than a few of them only queue behind the limit of 5 per second."""
+
 LONGEST_USER_ID = 52
 """Characters of a userId, printable ASCII. Source: support article on creating users with the API."""
 
@@ -31,6 +34,9 @@ class Endpoint(StrEnum):
     USER_FIELDS = "/api/users/getFields"
     USER_FORGET = "/api/users/forget"
     USER_UNFORGET = "/api/users/unforget"
+    USER_DELETE = "/api/users/{email}"
+    USER_DELETE_BY_ID = "/api/users/byUserId/{userId}"
+    LIST_UNSUBSCRIBE = "/api/lists/unsubscribe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,10 @@ LIMITS = {
     Endpoint.USER_FIELDS: Limit(per_second=3),
     Endpoint.USER_FORGET: Limit(per_second=3),
     Endpoint.USER_UNFORGET: Limit(per_second=3),
+    Endpoint.USER_DELETE: Limit(per_second=100),
+    Endpoint.USER_DELETE_BY_ID: Limit(per_second=100),
+    # None is published; that of the other bulk endpoint for users.
+    Endpoint.LIST_UNSUBSCRIBE: Limit(per_second=5),
 }
 
 FORGET_PER_DAY = 1_000

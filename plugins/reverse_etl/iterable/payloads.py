@@ -54,25 +54,32 @@ class RowRenderer:
 
     def __call__(self, row: Mapping[str, object]) -> RenderedRow:
         """Return the calls of a row; raise InvalidRow with a reason code when it must not be sent."""
-        identity = self._identity(row)
+        identity = identity_of(row, self._email, self._user_id)
         calls = []
         if self._update is not None:
             calls.append(Call(USER_UPDATE, encode({**identity, **self._update(row)}), identity))
         if self._event is not None:
             calls.append(Call(EVENT_TRACK, encode({**identity, **self._event(row)}), identity, self._event.name))
-        return RenderedRow(tuple(f"{name}:{value.casefold()}" for name, value in identity.items()), tuple(calls))
+        return RenderedRow(identifiers_of(identity), tuple(calls))
 
-    def _identity(self, row: Mapping[str, object]) -> dict[str, str]:
-        identity = {}
-        email = row[self._email] if self._email else None
-        user_id = row[self._user_id] if self._user_id else None
-        if email not in (None, ""):
-            identity["email"] = check_email(email)
-        if user_id not in (None, ""):
-            identity["userId"] = check_user_id(user_id)
-        if not identity:
-            raise InvalidRow("identifier_missing", "the row has neither an e-mail nor a user id")
-        return identity
+
+def identity_of(row: Mapping[str, object], email_column: str | None, user_id_column: str | None) -> dict[str, str]:
+    """Return whom a row is about, under Iterable's names; raise InvalidRow when it names nobody, or badly."""
+    identity = {}
+    email = row[email_column] if email_column else None
+    user_id = row[user_id_column] if user_id_column else None
+    if email not in (None, ""):
+        identity["email"] = check_email(email)
+    if user_id not in (None, ""):
+        identity["userId"] = check_user_id(user_id)
+    if not identity:
+        raise InvalidRow("identifier_missing", "the row has neither an e-mail nor a user id")
+    return identity
+
+
+def identifiers_of(identity: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the identifiers by which two rows are seen to be about one person."""
+    return tuple(f"{name}:{value.casefold()}" for name, value in identity.items())
 
 
 class _UpdateRenderer:

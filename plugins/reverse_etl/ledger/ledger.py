@@ -13,6 +13,7 @@ from reverse_etl.ledger.attempts import Attempt, attempt_number
 from reverse_etl.ledger.budgets import Budgets
 from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
+from reverse_etl.ledger.known import KnownRows
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
@@ -137,6 +138,12 @@ class Ledger:
         )
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
+
+    def known_rows(self, sync: str) -> KnownRows:
+        """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""
+        number = self._labels.number(sync)
+        self._settling.settle_closed(self._database, number)
+        return KnownRows(self._database, number)
 
     def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:
         """Remove runs begun longer ago with their outcomes, and calls last quarantined longer ago.

@@ -62,18 +62,16 @@ def ledger_url() -> str:
 
 def run_ref(sync: Sync, context: Mapping[str, Any], extract_task_id: str) -> RunRef:
     """Return the attempt of the run: retries of its tasks go on with it, a person's Clear begins a new one."""
+    facts = pulled(context["ti"], extract_task_id, RUN_FACTS)
+    return attempt_of(sync, context, date.fromisoformat(facts["day"]), facts["window_days"])
+
+
+def attempt_of(sync: Sync, context: Mapping[str, Any], day: date, window_days: int) -> RunRef:
+    """Return the attempt of the run, which handles that day and window."""
     from reverse_etl.ledger.records import RunRef
 
     dag_run = context["dag_run"]
-    facts = pulled(context["ti"], extract_task_id, RUN_FACTS)
-    return RunRef(
-        dag_run.dag_id,
-        dag_run.run_id,
-        sync.name,
-        dag_run.clear_number,
-        date.fromisoformat(facts["day"]),
-        facts["window_days"],
-    )
+    return RunRef(dag_run.dag_id, dag_run.run_id, sync.name, dag_run.clear_number, day, window_days)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reverse_etl.operators.base import run_folder
 from reverse_etl.operators.batch import Log, deliver_batch
 from reverse_etl.operators.ledger import previewing
+from reverse_etl.operators.mirror import REMOVED_FOLDER, Leaving, find_leaving, plan_removals
 from reverse_etl.operators.rows import stage_rows
 from reverse_etl.operators.source import source_rows
 
@@ -21,11 +22,15 @@ DAG_ID = "reverse-etl"
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Rows read, rows by outcome and reason with what sending costs, and what stopped it, if anything did."""
+    """Rows read, rows by outcome and reason with what sending costs, and what stopped it, if anything did.
+
+    `leaving` are the rows that have left the source of a sync that mirrors it.
+    """
 
     read: int
     prediction: dict[str, Any]
     problems: list[str]
+    leaving: Leaving | None = None
 
 
 def preview(sync: Sync, run_day: RunDay, *, sends_all: bool, batch_rows: int, run_id: str, log: Log) -> Preview:
@@ -51,7 +56,13 @@ def preview(sync: Sync, run_day: RunDay, *, sends_all: bool, batch_rows: int, ru
                 problems.append(f"batch {batch.index} stopped: {done.counts.stopped}")
             totals.outcomes.update({Outcome(name): rows for name, rows in done.counts.outcomes.items()})
             plans.append(done.counts.plan or {})
+        leaving = None
+        if sync.mirror is not None and not problems:
+            leaving, removals = find_leaving(
+                sync, batches, None, folder / REMOVED_FOLDER, removed_at=started, batch_rows=batch_rows
+            )
+            plans += plan_removals(sync, removals, folder / REMOVED_FOLDER, log)
     finally:
         if folder.exists():
             folder.fs.rm(folder.parent.path, recursive=True)
-    return Preview(sum(batch.rows for batch in batches), merged(plans, totals.as_dict()), problems)
+    return Preview(sum(batch.rows for batch in batches), merged(plans, totals.as_dict()), problems, leaving)

@@ -15,6 +15,7 @@ from airflow.sdk import ObjectStoragePath
 from reverse_etl.errors import ConfigurationError, NoLedger, StagingError
 from reverse_etl.operators.base import configured_folder, hash_key
 from reverse_etl.operators.ledger import open_ledger
+from reverse_etl.operators.mirror import MEMBERS
 
 if TYPE_CHECKING:
     from reverse_etl.ledger.records import Purged
@@ -296,7 +297,8 @@ def _run_folders(staging: ObjectStoragePath) -> dict[str, list[PurePosixPath]]:
     """Return the files of every run, by the run's folder."""
     folders: dict[str, list[PurePosixPath]] = {}
     for path in _relative_files(staging):
-        if len(path.parts) > 2:
+        # Who is behind rows delivered long ago is needed to remove them one day.
+        if len(path.parts) > 2 and path.parts[0] != MEMBERS:
             folders.setdefault("/".join(path.parts[:2]), []).append(path)
     return folders
 

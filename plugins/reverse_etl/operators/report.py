@@ -21,6 +21,7 @@ from reverse_etl.operators.base import (
 )
 from reverse_etl.operators.batch import results_of_silent
 from reverse_etl.operators.ledger import Recording, no_recording, open_ledger, recording, run_ref
+from reverse_etl.operators.removals import NOT_DONE, removals_of
 from reverse_etl.operators.watermark import FirstUndelivered, move_watermark
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 WATERMARK_MOVED = "The watermark moved to the last row before which every row was delivered or is in quarantine"
 WATERMARK_STAYS = "The watermark stays where it was"
-
-NOT_DONE = ["failed", "upstream_failed"]
 
 
 class ReportOperator(SyncOperator):
@@ -47,6 +46,8 @@ class ReportOperator(SyncOperator):
         extract_task_id: str = "extract",
         export_task_id: str = "export_csv",
         deliver_task_id: str = "deliver",
+        find_task_id: str = "find_leaving",
+        remove_task_id: str = "remove",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
@@ -54,6 +55,8 @@ class ReportOperator(SyncOperator):
         self.extract_task_id = extract_task_id
         self.export_task_id = export_task_id
         self.deliver_task_id = deliver_task_id
+        self.find_task_id = find_task_id
+        self.remove_task_id = remove_task_id
 
     def execute(self, context: Any) -> None:
         """Report; raises RunFailed."""
@@ -118,6 +121,7 @@ class ReportOperator(SyncOperator):
         for delivery in deliveries:
             if delivery is not None and delivery.plan:
                 report.add_plan(delivery.plan)
+        removals = self._removals(context, report)
         json, parquet = (
             output_file(self.sync, "integration_results", facts["stamp"], suffix, params)
             for suffix in ("json", "parquet")
@@ -143,6 +147,7 @@ class ReportOperator(SyncOperator):
             "json": str(json),
             "parquet": str(parquet),
             "watermark_moved": moved,
+            "removals": removals,
             "problems": report.problems(),
             **({"prediction": report.prediction()} if params.dry_run else {}),
         }
@@ -155,6 +160,19 @@ class ReportOperator(SyncOperator):
             count = ti.get_ti_count(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task_id], states=NOT_DONE)
             if count:
                 report.add_problem(f"{count} {task_id} task(s) failed; their logs say why")
+
+    def _removals(self, context: Any, report: Report) -> dict[str, Any] | None:
+        """Return what became of rows that have left the source; None for a sync that does not mirror it."""
+        if self.sync.mirror is None:
+            return None
+        removals = removals_of(
+            self.sync, context, self.extract_task_id, find_task_id=self.find_task_id, remove_task_id=self.remove_task_id
+        )
+        for problem in removals.problems:
+            report.add_problem(problem)
+        for plan in removals.planned:
+            report.add_plan(plan)
+        return removals.as_dict()
 
     def _results(
         self,

@@ -46,6 +46,7 @@ def _lines(state: State, other: CustomerIoApi) -> Iterator[dict[str, Any]]:
         "field_types": state.field_types(),
         "forgotten_emails": state.forgotten_emails,
         "forgotten_user_ids": state.forgotten_user_ids,
+        "lists": list(state.lists.items()),
         "counts": {name: getattr(state, name) for name in COUNTS},
         "customerio": customerio.header(other),
     }
@@ -59,6 +60,8 @@ def _lines(state: State, other: CustomerIoApi) -> Iterator[dict[str, Any]]:
             "signed_up": user.signed_up,
             "updated": user.updated,
             "visible_at": user.visible_at,
+            **({"lists": user.lists} if user.lists else {}),
+            **({"unsubscribed": user.unsubscribed} if user.unsubscribed else {}),
         }
     for event in state.events():
         yield {
@@ -109,6 +112,7 @@ def _take_header(state: State, header: dict[str, Any]) -> None:
     state.set_field_types(header["field_types"])
     state.forgotten_emails = dict(header["forgotten_emails"])
     state.forgotten_user_ids = dict(header["forgotten_user_ids"])
+    state.lists = {int(number): str(name) for number, name in header.get("lists", ())}
     counts = header["counts"]
     state.events_overwritten = counts["events_overwritten"]
     state.events_dropped = counts["events_dropped"]
@@ -120,6 +124,8 @@ def _take_user(state: State, line: dict[str, Any]) -> User:
     user = state.add_user(line["signed_up"], line["visible_at"])
     fields = packed(line["fields"]) if line["fields"] else EMPTY
     state.change_user(user, line["email"], line["userId"], fields, line["updated"])
+    user.lists = tuple(map(int, line.get("lists", ())))
+    user.unsubscribed = tuple(map(int, line.get("unsubscribed", ())))
     return user
 
 

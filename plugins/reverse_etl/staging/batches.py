@@ -70,7 +70,7 @@ def write_batches(
     with closing(stream):
         schema = arrow_schema(stream.columns)
         remove_matching(folder, _LEFTOVERS)
-        _write(schema.empty_table(), folder / SCHEMA_FILE)
+        write_table(schema.empty_table(), folder / SCHEMA_FILE)
         refs: list[BatchRef] = []
         for index, table in enumerate(_tables(_limited(stream, row_limit, watch), schema, batch_rows)):
             if index == max_batches:
@@ -78,7 +78,7 @@ def write_batches(
                     f"the query returns more than {max_batches} batches of {batch_rows} rows; raise batch_rows"
                 )
             path = folder / f"batch-{index:05d}.parquet"
-            _write(table, path)
+            write_table(table, path)
             refs.append(BatchRef(index, str(path), table.num_rows))
         return refs
 
@@ -158,7 +158,8 @@ def _tables(chunks: Iterator[tuple[Row, ...]], schema: pa.Schema, batch_rows: in
         yield held
 
 
-def _write(table: pa.Table, path: StagingPath) -> None:
+def write_table(table: pa.Table, path: StagingPath) -> None:
+    """Write a batch as one file, atomically; raises StagingError."""
     groups = max(1, table.nbytes // ROW_GROUP_BYTES)
     with write_atomically(path) as handle:
         pq.write_table(table, handle, compression="zstd", row_group_size=max(1, table.num_rows // groups))

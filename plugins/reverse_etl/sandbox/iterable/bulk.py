@@ -24,7 +24,7 @@ EVENTS: Final = "events"
 
 Row = dict[str, Any]
 
-_REASONS: Final = {
+BULK_REASONS: Final = {
     "InvalidEmailAddressError": "invalid",
     "InvalidUserIdError": "invalid",
     "ForgottenUserError": "forgotten",
@@ -38,7 +38,7 @@ _REASONS: Final = {
 def update_users(context: Context, request: Request, _identity: Identity | None) -> Answer:
     """POST /api/users/bulkUpdate: update or create each user of the list."""
     body = checks.check_body(request.path, request.payload, {USERS: list, "createNewFields": bool}, (USERS,))
-    rows = _rows(context, request, body[USERS], USERS, checks.BULK_USER)
+    rows = checked_rows(context, request, body[USERS], USERS, checks.BULK_USER)
     if not rows:
         raise refused(400, "InvalidEmailAddressError", "Emails invalid: ")
     create_new = body.get("createNewFields")
@@ -46,19 +46,19 @@ def update_users(context: Context, request: Request, _identity: Identity | None)
 
     def apply(row: Row) -> None:
         email, user_id = checks.identifiers(row, context.settings, NO_IDENTIFIER)
-        _succeed(result, users.apply_update(context, row, email, user_id, create_new=create_new))
+        succeed(result, users.apply_update(context, row, email, user_id, create_new=create_new))
 
-    reasons = _REASONS
+    reasons = BULK_REASONS
     if context.settings.bulk_unknown_user_id == "invalid":
-        reasons = {**_REASONS, "UnknownUserIdError": "invalid"}
-    return _run(context, request, rows, result, apply, reasons)
+        reasons = {**BULK_REASONS, "UnknownUserIdError": "invalid"}
+    return run_rows(context, request, rows, result, apply, reasons)
 
 
 def track_events(context: Context, request: Request, _identity: Identity | None) -> Answer:
     """POST /api/events/trackBulk: add each event of the list, or overwrite the event with the same id."""
     settings = context.settings
     body = checks.check_body(request.path, request.payload, {EVENTS: list}, (EVENTS,))
-    rows = _rows(context, request, body[EVENTS], EVENTS, checks.TRACK, ("eventName",))
+    rows = checked_rows(context, request, body[EVENTS], EVENTS, checks.TRACK, ("eventName",))
     result = BulkResult(EVENT_ANSWER)
 
     def apply(row: Row) -> None:
@@ -67,12 +67,12 @@ def track_events(context: Context, request: Request, _identity: Identity | None)
             result.disallow(row["eventName"], fails=settings.disallowed_events_fail)
             return
         _, check = events.add_event(context, row, email, user_id, drop_unknown=False)
-        _succeed(result, check)
+        succeed(result, check)
 
-    return _run(context, request, rows, result, apply, _REASONS)
+    return run_rows(context, request, rows, result, apply, BULK_REASONS)
 
 
-def _rows(
+def checked_rows(
     context: Context, request: Request, rows: list[Any], key: str, shape: checks.Shape, required: tuple[str, ...] = ()
 ) -> list[Row]:
     """Return the rows when there are not too many and all have the right shape; raises RefusedError."""
@@ -83,13 +83,14 @@ def _rows(
     return rows
 
 
-def _succeed(result: BulkResult, check: FieldCheck | None) -> None:
+def succeed(result: BulkResult, check: FieldCheck | None) -> None:
+    """Count a row that was applied, with what its fields did to the project."""
     result.succeed()
     if check is not None:
         result.add_fields(check.created, check.filtered_out)
 
 
-def _run(
+def run_rows(
     context: Context,
     request: Request,
     rows: list[Row],

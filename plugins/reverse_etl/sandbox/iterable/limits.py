@@ -31,4 +31,7 @@ PUBLISHED_LIMITS: Final[dict[str, tuple[Limit, ...]]] = {
     "GET /api/users/forgotten": (Limit(3),),
     "GET /api/users/forgottenUserIds": (Limit(3),),
     "GET /api/lists": (Limit(100),),
+    "POST /api/lists": (),
+    "POST /api/lists/subscribe": (),
+    "POST /api/lists/unsubscribe": (),
 }

@@ -45,6 +45,9 @@ ENDPOINTS: Final = (
     Endpoint("GET /api/users/forgotten", SERVER_ONLY, forgetting.forgotten_emails),
     Endpoint("GET /api/users/forgottenUserIds", SERVER_ONLY, forgetting.forgotten_user_ids),
     Endpoint("GET /api/lists", SERVER_OR_READONLY, lists.get_lists),
+    Endpoint("POST /api/lists", SERVER_ONLY, lists.create),
+    Endpoint("POST /api/lists/subscribe", SERVER_ONLY, lists.subscribe, lists.SUBSCRIBERS),
+    Endpoint("POST /api/lists/unsubscribe", SERVER_ONLY, lists.unsubscribe, lists.SUBSCRIBERS),
 )
 
 _FIXED: Final = {endpoint.name: endpoint for endpoint in ENDPOINTS if "{" not in endpoint.name}

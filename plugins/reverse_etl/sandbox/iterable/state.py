@@ -17,6 +17,8 @@ import orjson
 from reverse_etl.sandbox.iterable.fields import USER_CATEGORY, Schema
 
 EMPTY: Final = b"{}"
+CHANNEL: Final = 1
+"""The one e-mail channel."""
 COUNTS: Final = ("events_overwritten", "events_dropped", "reserved_fields_ignored", "placeholders")
 """The counts of a state beside those of what it holds."""
 
@@ -27,9 +29,19 @@ def packed(value: dict[str, Any]) -> bytes:
 
 
 class User:
-    """One profile; `fields` is JSON, the times are epoch seconds."""
+    """One profile; `fields` is JSON, the times are epoch seconds, `unsubscribed` are channels."""
 
-    __slots__ = ("email", "events", "fields", "signed_up", "updated", "user_id", "visible_at")
+    __slots__ = (
+        "email",
+        "events",
+        "fields",
+        "lists",
+        "signed_up",
+        "unsubscribed",
+        "updated",
+        "user_id",
+        "visible_at",
+    )
 
     def __init__(self, signed_up: int, visible_at: float = 0) -> None:
         self.email: str | None = None
@@ -39,6 +51,8 @@ class User:
         self.updated = signed_up
         self.visible_at = visible_at
         self.events: list[Event] | None = None
+        self.lists: tuple[int, ...] = ()
+        self.unsubscribed: tuple[int, ...] = ()
 
 
 class Event:
@@ -79,6 +93,7 @@ class State:
         self._by_user_id: dict[str, tuple[User, ...]] = {}
         self._events: dict[str, Event] = {}
         self._schemas: dict[str, Schema] = {}
+        self.lists: dict[int, str] = {}
         self.forgotten_emails: dict[str, str | None] = {}
         self.forgotten_user_ids: dict[str, str | None] = {}
         self.user_count = 0
@@ -167,6 +182,12 @@ class State:
         for event in user.events or ():
             del self._events[event.id]
         self.user_count -= 1
+
+    def add_list(self, name: str) -> int:
+        """Make a list; return its number."""
+        number = max(self.lists, default=0) + 1
+        self.lists[number] = name
+        return number
 
     def put_event(self, event: Event) -> None:
         """Add the event; one with the same id is overwritten."""

@@ -117,11 +117,13 @@ def profile(user: User) -> dict[str, object]:
         identifiers["email"] = user.email
     if user.user_id is not None:
         identifiers["userId"] = user.user_id
-    managed = {
+    managed: dict[str, object] = {
         "signupDate": timestamp_text(user.signed_up),
         "signupSource": "API",
         "profileUpdatedAt": timestamp_text(user.updated),
     }
+    subscriptions = {"emailListIds": user.lists, "unsubscribedChannelIds": user.unsubscribed}
+    managed |= {name: list(numbers) for name, numbers in subscriptions.items() if numbers}
     return {**identifiers, "dataFields": {**orjson.loads(user.fields), **identifiers, **managed}}
 
 

@@ -1,0 +1,183 @@
+"""What a mirror sync does about rows that have left the source: who they are, how many, and what the ledger forgets.
+
+The ledger knows rows by their hashed keys only. So the extract task keeps who is behind each row of a mirror sync as
+its members, before the first of them is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ObjectStoragePath
+
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.operators.base import configured_folder, hash_key
+from reverse_etl.operators.batch import Log, deliver_batch
+from reverse_etl.operators.ledger import open_ledger, previewing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from reverse_etl.ledger.ledger import Ledger
+    from reverse_etl.ledger.records import RunRef
+    from reverse_etl.staging.batches import BatchRef
+    from reverse_etl.staging.members import Members, SortedHashes
+    from reverse_etl.sync import Sync
+
+MEMBERS = "mirror=members"
+"""The folder of all members beside those of the DAGs, none of which can have such a name."""
+
+REMOVED_FOLDER = "removed"
+"""The folder of the rows to be removed, in that of the run."""
+
+LEAVING = "leaving"
+"""XCom key of the find task: how many rows have left, and why somebody is to be asked."""
+
+PLANNED = "planned"
+"""Within it: what a dry run found the removals to be, by batch."""
+
+SAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Rows the platform may hold and the source has no more.
+
+    Of the `known` rows the platform may hold, `removed` are to be removed; the people of `staying` have another row in
+    the source, and those of `unknown` were not kept. `reasons` say why somebody is to be asked first; `sample` are
+    hashed keys. `attempt` is the attempt whose rows were compared, in the ledger's number; none in a dry run.
+    """
+
+    known: int = 0
+    removed: int = 0
+    unknown: int = 0
+    staying: int = 0
+    reasons: list[str] = field(default_factory=list)
+    sample: list[str] = field(default_factory=list)
+    attempt: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values, for XCom."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.removed} of {self.known} rows have left the source and are to be removed; "
+            f"{self.staying} more have people with another row there, of {self.unknown} more nobody knows who they are"
+            + (f"; somebody is asked first, as {'; '.join(self.reasons)}" if self.reasons else "")
+        )
+
+
+def members_of(sync: Sync) -> Members:
+    """Return the members of a mirror sync."""
+    from reverse_etl.staging.members import Members
+
+    folder = configured_folder("staging") / MEMBERS / "all" / sync.name
+    return Members(folder, sync.key, sync.destination.identifiers(), hash_key())
+
+
+def remember(sync: Sync, batches: Sequence[BatchRef]) -> int:
+    """Take the rows of a run into the members of its sync; return how many there are. Raises StagingError."""
+    return members_of(sync).add(_paths(batches))
+
+
+def find_leaving(
+    sync: Sync,
+    batches: Sequence[BatchRef],
+    ref: RunRef | None,
+    folder: ObjectStoragePath,
+    *,
+    removed_at: datetime,
+    batch_rows: int,
+) -> tuple[Leaving, list[BatchRef]]:
+    """Compare what the platform may hold with all rows of the source, which `batches` are; return who is to go.
+
+    They are written into `folder` as batches of `batch_rows`. Rows that were delivered after the attempt `ref` had
+    begun are left alone: its read may be older than they are. Without `ref`, for a dry run, the rows of `batches`
+    count as delivered, and the members stay as they are. Raises LedgerUnavailable and StagingError.
+    """
+    from reverse_etl.staging.members import first_hexes, still_here, write_removals
+
+    if sync.mirror is None:
+        raise ConfigurationError(f"sync {sync.name} has no mirror; add mirror=Mirror(...) or leave this task out")
+    paths, members = _paths(batches), members_of(sync)
+    current = members.hashes_of(paths)
+    with open_ledger() as ledger:
+        attempt = None if ref is None else ledger.begin(ref).id
+        known, left, gone = _left(ledger, sync, attempt, current)
+    found = list(members.of(gone))
+    if ref is not None:
+        members.keep(current, left)
+    staying, leaving = still_here(found, paths, sync.destination.identifiers())
+    removed = sum(table.num_rows for table in leaving)
+    refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
+    held = known if ref is not None else len(left) + len(current)
+    found_out = Leaving(
+        known=held,
+        removed=removed,
+        unknown=len(gone) - removed - staying,
+        staying=staying,
+        reasons=sync.mirror.reasons(read=len(current), known=held, removed=removed),
+        sample=first_hexes(leaving, SAMPLE),
+        attempt=attempt,
+    )
+    return found_out, refs
+
+
+def plan_removals(sync: Sync, batches: Sequence[BatchRef], folder: ObjectStoragePath, log: Log) -> list[dict[str, Any]]:
+    """Return what removing the rows of batches in `folder` would be; no request leaves. Raises what stopped it."""
+    from reverse_etl.delivery.plan import as_removal
+
+    removal = sync.removal()
+    plans = []
+    for batch in batches:
+        done = deliver_batch(removal, batch, folder, previewing(removal, sends_all=True), attempt=0, log=log)
+        if done.stopped is not None:
+            raise done.stopped
+        if done.counts.plan is not None:
+            plans.append(as_removal(done.counts.plan))
+    return plans
+
+
+def is_overtaken(ref: RunRef, attempt: int) -> bool:
+    """Whether another run of the sync has begun since an attempt of the run compared its rows; then it knows better."""
+    with open_ledger() as ledger:
+        return ledger.begin(ref).is_overtaken(attempt)
+
+
+def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
+    """Forget what was delivered of the rows that were removed, so that one that comes back is sent; return how many."""
+    from reverse_etl.delivery.outcomes import Outcome
+    from reverse_etl.delivery.results import read_results
+
+    gone = (Outcome.DELIVERED, Outcome.SUPPRESSED)
+    keys = [result.key for result in read_results(results) if result.outcome in gone]
+    with open_ledger() as ledger:
+        ledger.known_rows(sync.name).forget(keys, before=ledger.begin(ref).id)
+    return len(keys)
+
+
+def _left(
+    ledger: Ledger, sync: Sync, attempt: int | None, current: SortedHashes
+) -> tuple[int, pa.Array[Any], pa.Array[Any]]:
+    """Return how many rows the platform may hold, and the hashed keys of those that are not in `current`.
+
+    Of the latter once all, and once those settled before `attempt` began.
+    """
+    from reverse_etl.staging.members import from_hex, joined
+
+    known = 0
+    left: list[pa.Array[Any]] = []
+    settled: list[pa.Array[Any]] = []
+    for page in ledger.known_rows(sync.name).pages():
+        known += len(page)
+        left.append(current.missing(from_hex(key for key, _ in page)))
+        settled.append(current.missing(from_hex(key for key, epoch in page if attempt is None or epoch < attempt)))
+    return known, joined(left), joined(settled)
+
+
+def _paths(batches: Sequence[BatchRef]) -> list[ObjectStoragePath]:
+    return [ObjectStoragePath(batch.path) for batch in batches]

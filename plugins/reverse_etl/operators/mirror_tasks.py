@@ -1,0 +1,201 @@
+"""The tasks of a mirror sync: find who has left the source, ask where they are many, remove them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import ObjectStoragePath, TriggerRule
+from airflow.sdk.exceptions import AirflowSkipException
+
+from reverse_etl.errors import ConfigurationError
+from reverse_etl.operators.base import (
+    DELIVERY,
+    RETRY_POLICY,
+    RunParams,
+    SyncOperator,
+    pulled,
+    staging_folder,
+)
+from reverse_etl.operators.batch import deliver_batch, try_failed_again
+from reverse_etl.operators.deliver import LABEL
+from reverse_etl.operators.ledger import recording, run_ref
+from reverse_etl.operators.mirror import (
+    LEAVING,
+    PLANNED,
+    REMOVED_FOLDER,
+    find_leaving,
+    forget_removed,
+    is_overtaken,
+    plan_removals,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import XComArg
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+    from reverse_etl.sync import Sync
+
+APPROVED = "approved"
+"""XCom key of the approval task: whether somebody who was asked said yes."""
+
+
+class FindLeavingOperator(SyncOperator):
+    """Compares what was delivered with the source; returns batches of rows to be removed, for mapping.
+
+    Runs when every batch was delivered, also when there was none. A trial (`row_limit`) finds nothing, as it has not
+    read everything; a dry run counts, plans and returns no batch.
+    """
+
+    def __init__(self, *, extract_task_id: str = "extract", **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.NONE_FAILED)
+        super().__init__(**kwargs)
+        self.extract_task_id = extract_task_id
+
+    def execute(self, context: Any) -> list[dict[str, Any]]:
+        """Find; raises LedgerUnavailable, StagingError and ConfigurationError."""
+        from reverse_etl.staging.batches import BatchRef
+
+        params = RunParams.of(context)
+        if params.row_limit:
+            self.log.info("A trial has not read everything: nothing is removed")
+            return []
+        references = pulled(context["ti"], self.extract_task_id, "return_value")
+        folder = staging_folder(self.sync, context) / REMOVED_FOLDER
+        leaving, refs = find_leaving(
+            self.sync,
+            [BatchRef.from_dict(reference) for reference in references],
+            None if params.dry_run else run_ref(self.sync, context, self.extract_task_id),
+            folder,
+            removed_at=context["dag_run"].run_after.astimezone(UTC),
+            batch_rows=params.batch_rows,
+        )
+        self.log.info("%s", leaving)
+        planned = plan_removals(self.sync, refs, folder, self.log) if params.dry_run else []
+        context["ti"].xcom_push(LEAVING, {**leaving.as_dict(), PLANNED: planned})
+        return [] if params.dry_run else [ref.as_dict() for ref in refs]
+
+
+class ApproveRemovalOperator(ApprovalOperator):
+    """Asks in the Airflow UI before an empty source, or more than the mirror's share of rows, is acted upon.
+
+    Otherwise it ends at once. Until somebody answers nothing is removed; after a rejection nothing is either.
+    `response_timeout` limits the wait: then the task fails.
+    """
+
+    def __init__(self, *, sync: Sync, find_task_id: str = "find_leaving", **kwargs: Any) -> None:
+        kwargs.setdefault("subject", f"Remove people of {sync.name}?")
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        super().__init__(**kwargs)
+        self.sync = sync
+        self.find_task_id = find_task_id
+
+    def execute(self, context: Any) -> Any:
+        """Ask, if somebody is to be asked."""
+        leaving = context["ti"].xcom_pull(task_ids=self.find_task_id, key=LEAVING)
+        if not leaving or not leaving["reasons"] or RunParams.of(context).dry_run:
+            self.log.info("Nobody needs to be asked")
+            return None
+        self.subject = f"Remove {leaving['removed']} of {leaving['known']} rows of {self.sync.name}?"
+        self.body = _question(self.sync, leaving)
+        return super().execute(context)
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        """Take the answer; what follows looks at it, whatever its trigger rule."""
+        answer = super(ApprovalOperator, self).execute_complete(context, event)
+        approved = answer["chosen_options"] == [self.APPROVE]
+        self.log.info("Removal was %s", "approved" if approved else "rejected: everything stays as it is")
+        context["ti"].xcom_push(APPROVED, approved)
+        return answer
+
+
+class RemoveOperator(SyncOperator):
+    """Does the mirror's removal to the people of one batch, asking and telling the ledger as a delivery does.
+
+    A retry of the task sends only what the tries before it did not settle. The ledger then forgets what was delivered
+    of these rows: one that comes back is sent as if it were new.
+    """
+
+    template_fields = ("batch",)
+
+    def __init__(
+        self,
+        *,
+        batch: Mapping[str, Any],
+        extract_task_id: str = "extract",
+        find_task_id: str = "find_leaving",
+        approve_task_id: str = "approve_removal",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch = batch
+        self.extract_task_id = extract_task_id
+        self.find_task_id = find_task_id
+        self.approve_task_id = approve_task_id
+
+    @classmethod
+    def over(cls, batches: XComArg, *, sync: Sync, **kwargs: Any) -> MappedOperator:
+        """Return the mapped task over the batches the find task returns, each labelled with what became of it."""
+        kwargs.setdefault("map_index_template", f"{{{{ {LABEL} }}}}")
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        for find, _key in batches.iter_references():
+            kwargs.setdefault("find_task_id", find.task_id)
+        return cls.partial(sync=sync, **kwargs).expand(batch=batches)
+
+    def execute(self, context: Any) -> None:
+        """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows.
+
+        Where another run of the sync has read the source since, nothing is done: it may have seen somebody come back.
+        """
+        from reverse_etl.staging.batches import BatchRef
+
+        leaving = pulled(context["ti"], self.find_task_id, LEAVING)
+        self._check_approved(context["ti"], leaving)
+        if is_overtaken(run_ref(self.sync, context, self.extract_task_id), leaving["attempt"]):
+            raise AirflowSkipException("another run of the sync has begun since: nothing is removed")
+        batch = BatchRef.from_dict(self.batch)
+        context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
+        removal = self.sync.removal()
+        delivered = deliver_batch(
+            removal,
+            batch,
+            staging_folder(self.sync, context) / REMOVED_FOLDER,
+            recording(run_ref(removal, context, self.extract_task_id), batch.index),
+            attempt=context["dag_run"].clear_number,
+            log=self.log,
+        )
+        context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
+        context[LABEL] = f"removal {batch.index}: {delivered.totals}"
+        self._forget(context, ObjectStoragePath(delivered.counts.results))
+        if delivered.stopped is not None:
+            raise delivered.stopped
+        try_failed_again(context["ti"], delivered.totals)
+
+    def _forget(self, context: Any, results: ObjectStoragePath) -> None:
+        forgotten = forget_removed(self.sync, run_ref(self.sync, context, self.extract_task_id), results)
+        self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
+
+    def _check_approved(self, ti: Any, leaving: Mapping[str, Any]) -> None:
+        if not leaving["reasons"]:
+            return
+        approved = ti.xcom_pull(task_ids=self.approve_task_id, key=APPROVED)
+        if approved is None:
+            raise ConfigurationError(
+                f"somebody is to be asked first ({'; '.join(leaving['reasons'])}), but no task "
+                f"{self.approve_task_id!r} has an answer; put an ApproveRemovalOperator before this task"
+            )
+        if not approved:
+            raise AirflowSkipException("the removal was rejected: everything stays as it is")
+
+
+def _question(sync: Sync, leaving: Mapping[str, Any]) -> str:
+    reasons = "\n".join(f"- {reason}" for reason in leaving["reasons"])
+    action = type(sync.mirror.removal).__name__ if sync.mirror else ""
+    keys = ", ".join(f"`{key}`" for key in leaving["sample"])
+    return (
+        f"{leaving['removed']} of {leaving['known']} delivered rows of **{sync.name}** are not in the source any more. "
+        f"Approve to have `{action}` done to their people, reject to leave everything as it is.\n\n"
+        f"You are asked because:\n\n{reasons}\n\nThe first hashed keys: {keys}"
+    )

@@ -1,0 +1,82 @@
+"""The rows of a sync the platform may hold, and forgetting those that were removed there."""
+
+from __future__ import annotations
+
+from reverse_etl.ledger.ledger import Ledger
+from tests.ledger.samples import TRACK, UPDATE, delivered, failed, key, ref, rejected
+
+SYNC = "page_views"
+
+
+def known(ledger: Ledger, *, page: int = 50_000) -> dict[str, int]:
+    return {hashed: epoch for rows in ledger.known_rows(SYNC).pages(page=page) for hashed, epoch in rows}
+
+
+def run(ledger: Ledger, run_id: str, *names: str) -> int:
+    attempt = ledger.begin(ref(run_id=run_id))
+    attempt.mark(0, [delivered(name, call) for name in names for call in (UPDATE, TRACK)])
+    attempt.settle(0)
+    return attempt.id
+
+
+def test_a_sync_without_runs_has_no_rows(ledger: Ledger) -> None:
+    assert known(ledger) == {}
+    assert ledger.known_rows(SYNC).forget([], before=9) == 0
+    assert ledger.known_rows(SYNC).forget([key("anna")], before=9) == 0
+
+
+def test_delivered_rows_and_those_that_may_have_been_are_known_each_once(ledger: Ledger) -> None:
+    attempt = ledger.begin(ref())
+    attempt.mark(0, [delivered("anna"), delivered("anna", TRACK), failed("bert"), rejected("carl")])
+    attempt.settle(0)
+    other = ledger.begin(ref(sync="other"))
+    other.mark(0, [delivered("dora")])
+    other.settle(0)
+    assert set(known(ledger)) == {key("anna"), key("bert")}
+
+
+def test_pages_of_any_size_give_every_row_in_order(ledger: Ledger) -> None:
+    run(ledger, "one", *(f"p{number}" for number in range(10)))
+    expected = sorted(key(f"p{number}") for number in range(10))
+    for page in (1, 3, 5, 10, 11):
+        assert list(known(ledger, page=page)) == expected
+
+
+def test_a_batch_counts_from_its_close_on(ledger: Ledger) -> None:
+    attempt = ledger.begin(ref())
+    attempt.open(0)
+    attempt.mark(0, [delivered("anna")])
+    assert known(ledger) == {}
+    attempt.close(0, settle=False)
+    assert set(known(ledger)) == {key("anna")}
+
+
+def test_rows_another_run_delivered_meanwhile_are_told_apart_and_not_forgotten(ledger: Ledger) -> None:
+    run(ledger, "one", "anna", "bert")
+    reading = ledger.begin(ref(run_id="two")).id
+    run(ledger, "three", "bert", "carl")
+    epochs = known(ledger)
+    assert epochs[key("anna")] < reading <= min(epochs[key("bert")], epochs[key("carl")])
+    keys = [key(name) for name in ("anna", "bert", "carl", "nobody")]
+    assert ledger.known_rows(SYNC).forget(keys, before=reading) == 2
+    assert set(known(ledger)) == {key("bert"), key("carl")}
+    assert ledger.known_rows(SYNC).forget(keys, before=reading) == 0
+
+
+def test_an_attempt_is_overtaken_by_other_runs_of_its_sync_alone(ledger: Ledger) -> None:
+    first = ledger.begin(ref(run_id="one"))
+    again = ledger.begin(ref(run_id="one", attempt=1))
+    ledger.begin(ref(run_id="two", sync="other"))
+    assert not first.is_overtaken(first.id)
+    two = ledger.begin(ref(run_id="two"))
+    assert first.is_overtaken(first.id)
+    assert again.is_overtaken(first.id)
+    assert not again.is_overtaken(two.id)
+
+
+def test_many_rows_are_forgotten_in_parts(ledger: Ledger) -> None:
+    names = [f"p{number}" for number in range(1200)]
+    run(ledger, "one", *names)
+    later = ledger.begin(ref(run_id="two")).id
+    assert ledger.known_rows(SYNC).forget([key(name) for name in names[:1100]], before=later) == 2200
+    assert len(known(ledger)) == 100
