@@ -65,6 +65,18 @@ def test_rows_another_run_delivered_meanwhile_are_told_apart_and_not_forgotten(l
     assert ledger.known_rows(SYNC).forget(keys, before=reading) == 0
 
 
+def test_a_doubted_row_stays_known_and_is_sent_when_it_comes_back(ledger: Ledger) -> None:
+    run(ledger, "one", "anna", "bert")
+    reading = ledger.begin(ref(run_id="two")).id
+    run(ledger, "three", "carl")
+    names = ("anna", "carl", "nobody")
+    assert ledger.known_rows(SYNC).doubt([key(name) for name in names], before=reading) == 2
+    assert set(known(ledger)) == {key("anna"), key("bert"), key("carl")}
+    states = ledger.comparison(SYNC).states([key(name) for name in ("anna", "bert", "carl")])
+    proof = {hashed for (hashed, _call), state in states.items() if state.is_proof}
+    assert proof == {key("bert"), key("carl")}
+
+
 def test_an_attempt_is_overtaken_by_other_runs_of_its_sync_alone(ledger: Ledger) -> None:
     first = ledger.begin(ref(run_id="one"))
     again = ledger.begin(ref(run_id="one", attempt=1))

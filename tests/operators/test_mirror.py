@@ -412,6 +412,28 @@ def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
     assert len(known(each_ledger)) == 1
 
 
+class NeverHeardOf(RemoveOperator):
+    """Ends every try when everything was sent, before it is forgotten."""
+
+    def _forget(self, context: Any, results: Any) -> None:
+        raise LedgerUnavailable("the worker was cut off")
+
+
+def test_who_comes_back_after_a_removal_nobody_heard_of_is_sent_again(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str
+) -> None:
+    members(1, 2, 3)
+    run(send="changed")
+    members(1)
+    assert run(remove_operator=NeverHeardOf, removal=DeleteUser(), send="changed").state == "failed"
+    assert (flags(sandbox), len(known(each_ledger))) == (here(1), 3)
+    members(1, 2)
+    back = run(removal=DeleteUser(), send="changed")
+    assert back.counts == {"read": 2, "delivered": 1, "unchanged": 1}
+    assert back.result["removals"]["outcomes"] == {"delivered": 1}
+    assert (flags(sandbox), len(known(each_ledger))) == (here(1, 2), 2)
+
+
 def test_a_removal_found_before_another_run_began_is_left_to_that_run(
     run: Run, members: Callable[..., None], sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

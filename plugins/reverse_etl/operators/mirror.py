@@ -150,6 +150,20 @@ def is_overtaken(ref: RunRef, attempt: int) -> bool:
         return ledger.begin(ref).is_overtaken(attempt)
 
 
+def doubt_leaving(sync: Sync, ref: RunRef, batch: BatchRef) -> None:
+    """Have the rows of a batch sent when they come back, whatever is heard of their removal.
+
+    A removal may arrive although its worker was killed or its answer lost. Raises LedgerUnavailable and StagingError.
+    """
+    from reverse_etl.redaction import key_of
+    from reverse_etl.staging.batches import read_rows
+
+    hasher = hash_key()
+    keys = [hasher(key_of(row, sync.key)) for rows in read_rows(ObjectStoragePath(batch.path)) for row in rows]
+    with open_ledger() as ledger:
+        ledger.known_rows(sync.name).doubt(keys, before=ledger.begin(ref).id)
+
+
 def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
     """Forget what was delivered of the rows that were removed, so that one that comes back is sent; return how many."""
     from reverse_etl.delivery.outcomes import Outcome

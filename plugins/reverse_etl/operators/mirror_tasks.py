@@ -28,6 +28,7 @@ from reverse_etl.operators.mirror import (
     LEAVING,
     PLANNED,
     REMOVED_FOLDER,
+    doubt_leaving,
     find_leaving,
     forget_removed,
     is_overtaken,
@@ -158,6 +159,7 @@ class RemoveOperator(SyncOperator):
         self._check_latest(context, leaving[ATTEMPT])
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
+        doubt_leaving(self.sync, run_ref(self.sync, context, self.extract_task_id), batch)
         removal = self.sync.removal()
         delivered = deliver_batch(
             removal,
