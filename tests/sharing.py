@@ -10,8 +10,10 @@ TOGETHER = {
     "tests/integration/test_personal_data.py": "a live Airflow",
     "tests/docs/test_commands.py": "the REST API",
     "tests/docs/test_quarantine.py": "the REST API",
+    "tests/reliability/test_kills.py": "killed tasks",
+    "tests/reliability/test_mirror.py": "killed tasks",
 }
-"""Files that share what takes long to start."""
+"""Files that share what takes long to start, or would slow each other down with an Airflow each."""
 
 LONGEST_FIRST = (
     "tests/reliability/test_kills.py",
@@ -26,6 +28,7 @@ LONGEST_FIRST = (
     "tests/devstack/test_run.py",
     "tests/integration/test_make_reverse_etl.py",
     "tests/ledger/test_histories.py",
+    "tests/operators/test_mirror.py",
     "tests/operators/test_bad_days.py",
     "tests/operators/test_replay.py",
     "tests/operators/test_incremental.py",
