@@ -55,7 +55,15 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["--email", ZOE], "add --yes"),
     (["--email", ZOE, "--yes", "--conn", "mysql_default"], "is of the type mysql, expected customerio, iterable"),
     (["--email", ZOE, "--yes", "--conn", "nosuch"], "there is no connection 'nosuch'; add it to Airflow, or name"),
-    (["--email", ZOE, "--yes", "--action", "suppress"], "cannot suppress a person; it knows forget, unsuppress"),
+    *(
+        (
+            ["--email", ZOE, how, "--action", action],
+            f"connection iterable_default cannot {action} a person; it knows forget, unsuppress; name only connections "
+            "that can, with --conn",
+        )
+        for action in ("suppress", "delete")
+        for how in ("--yes", "--dry-run")
+    ),
 ]
 
 

@@ -125,6 +125,20 @@ def test_a_column_that_is_no_identifier_is_refused_before_anybody_is_asked_about
     assert there(workspace) == (EVERYBODY, set())
 
 
+def test_what_is_given_as_an_email_and_is_none_is_nobodys_user_id(
+    workspace: SandboxServer, reverse_etl: Command, shop: Shop, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.sql"
+    path.write_text("SELECT '7' AS email UNION ALL SELECT 'bystander'")
+    before = workspace.customerio.stats()["requests_total"]
+    for given in (["--query", str(path)], ["--email", "7", "--email", "bystander"]):
+        for action in ("forget", "delete", "suppress", "unsuppress"):
+            answer = reverse_etl("forget", *given, "--action", action, *ASKED)
+            assert (answer.code, "2 invalid for email_malformed" in answer.out) == (1, True), (given, action)
+    assert workspace.customerio.stats()["requests_total"] == before
+    assert there(workspace) == (EVERYBODY, set())
+
+
 def test_the_dag_suppresses_the_people_of_its_query(workspace: SandboxServer, shop: Shop, tmp_path: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reverse_etl.customerio.privacy import CustomerIOPrivacy
     from reverse_etl.delivery.outcomes import Receipt
     from reverse_etl.delivery.pacing import Paces
+    from reverse_etl.delivery.privacy import Action
     from reverse_etl.sync import Sync
 
 
@@ -78,6 +79,12 @@ class CustomerIOHook(BaseHook):
             yield CustomerIODelivery(
                 client, sync.name, sync.key, mapping, requests_in_flight=self.connection.requests_in_flight
             )
+
+    def privacy_actions(self) -> frozenset[Action]:
+        """Return the privacy actions that can be carried out."""
+        from reverse_etl.customerio.privacy import CustomerIOPrivacy
+
+        return CustomerIOPrivacy.actions
 
     @asynccontextmanager
     async def privacy(self, paces: Paces | None = None) -> AsyncIterator[CustomerIOPrivacy]:

@@ -147,9 +147,9 @@ class DeliveryEngine:
         return has_room and not self._all_read
 
     def _admit(self, reader: Reader, row: ReadRow) -> None:
-        key, place, values, rendered = row
+        key, place, values, rendered, field = row
         if isinstance(rendered, CallResult):
-            self._refuse(key, place, rendered)
+            self._refuse(key, place, rendered, field)
             return
         known = reader.known(key, rendered)
         if self._plan is not None:
@@ -172,10 +172,12 @@ class DeliveryEngine:
         if self._people.enter(admitted):
             self._queue(admitted)
 
-    def _refuse(self, key: str, place: int, result: CallResult) -> None:
+    def _refuse(self, key: str, place: int, result: CallResult, field: str) -> None:
         """Finish a row before it has become calls."""
         if self._plan is None:
             self._refused.append(Mark(key, result, None, place))
+        else:
+            self._plan.note_refused(key, result, field)
         self._finish(RowResult(key, result.outcome, result.code))
 
     async def _mark_refused(self) -> None:

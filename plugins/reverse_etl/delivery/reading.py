@@ -22,13 +22,15 @@ NO_CONSENT = CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent")
 class ReadRow(NamedTuple):
     """A row with its hashed key, its place in the batch, from 0, and its columns in `values`.
 
-    It `became` calls or, where it must not be sent, the result of the whole row.
+    It `became` calls or, where it must not be sent, the result of the whole row; `field` is that of the mapping which
+    did not fit, if one did not.
     """
 
     key: str
     place: int
     values: Row
     became: RenderedRow | CallResult
+    field: str = ""
 
 
 class Reader:
@@ -109,7 +111,7 @@ class Reader:
                 raise InvalidRow("key_missing", "a key column is NULL")
             return ReadRow(hashed, place, row, NO_CONSENT if hashed in self._withheld else self._render(row))
         except InvalidRow as problem:
-            return ReadRow(hashed, place, row, CallResult(WHOLE_ROW, Outcome.INVALID, problem.code))
+            return ReadRow(hashed, place, row, CallResult(WHOLE_ROW, Outcome.INVALID, problem.code), problem.field)
 
 
 class _Versions:

@@ -20,6 +20,7 @@ from reverse_etl.iterable.connection import IterableConnection
 if TYPE_CHECKING:
     from reverse_etl.checking import Finding
     from reverse_etl.delivery.pacing import Paces
+    from reverse_etl.delivery.privacy import Action
     from reverse_etl.iterable.client import IterableClient
     from reverse_etl.iterable.destination import IterableDelivery
     from reverse_etl.iterable.privacy import IterablePrivacy
@@ -101,6 +102,12 @@ class IterableHook(BaseHook):
                 "closed to others"
             )
         return ListDelivery(client, mapping, mapping.action, requests_in_flight=in_flight)
+
+    def privacy_actions(self) -> frozenset[Action]:
+        """Return the privacy actions that can be carried out."""
+        from reverse_etl.iterable.privacy import IterablePrivacy
+
+        return IterablePrivacy.actions
 
     @asynccontextmanager
     async def privacy(self, paces: Paces | None = None) -> AsyncIterator[IterablePrivacy]:
