@@ -162,6 +162,10 @@ class CustomerIODestination:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.user_id, self.anonymous_id) if column)
 
+    def event_ids(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the source columns that tell events apart; none without an event."""
+        return (self.track.id_columns or key) if self.track else ()
+
     def removal(self, action: object, key: tuple[str, ...]) -> Self:
         """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours.
 
