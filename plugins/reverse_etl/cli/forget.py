@@ -22,7 +22,7 @@ def forget(options: Namespace, screen: Screen) -> int:
     """Carry the action out; print counts only."""
     people = _people(options)
     syncs = known_syncs(options)
-    connections = connections_of(syncs, options.conn)
+    connections = connections_of(syncs, options.action, options.conn)
     if options.dry_run:
         screen.table(("connection", "people"), [(conn_id, len(people)) for conn_id in connections])
         return 0
