@@ -38,8 +38,7 @@ SYNC = Sync(
     name="customerio_page_views",
     query=Path(__file__).parents[1] / "include/sql/page_views/latest_view_per_user.sql",
     key=("page_view_id",),
-    # Rows are page views, most of them new, and a week of them is little: sending all also mends what somebody changed
-    # by hand at the platform.
+    # Rows are page views, most of them new, and a week of them is little: there is not much to leave out.
     send="all",
     destination=CustomerIODestination(
         user_id="user_id",

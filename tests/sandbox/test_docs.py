@@ -19,8 +19,9 @@ from reverse_etl.sandbox.settings import DEFAULT_KEYS, Settings
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {name: (DOCS / name).read_text() for name in ("sandbox.md", "sandbox-customerio.md")}
 BLOCK = re.compile(r"^```(bash|text|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ADDRESS = "http://127.0.0.1:8080"
+ADDRESS = "http://127.0.0.1:8081"
 NOW = re.compile(r'("(?:signupDate|profileUpdatedAt|receivedAt)":)"[^"]+"')
+PYTHON = ".venv/bin/python"
 END_OF_BLOCK = "--- end of block ---"
 
 
@@ -37,9 +38,10 @@ def expected_outputs(page: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_prints_what_the_page_shows(page: str) -> None:
     (start, ready), *others = expected_outputs(page)
+    assert start.startswith(PYTHON)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     server = subprocess.Popen(
-        ["bash", "-c", f"exec {start.strip().replace('--port 8080', '--port 0')}"],
+        ["bash", "-c", f"exec {sys.executable}{start.strip().removeprefix(PYTHON).replace('--port 8081', '--port 0')}"],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
