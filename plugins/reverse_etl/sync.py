@@ -14,6 +14,7 @@ from reverse_etl.incremental import Incremental
 from reverse_etl.mapping import as_tuple
 
 SEND = ("all", "changed")
+CONCURRENT = ("wait", "refuse")
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -52,7 +53,7 @@ class Sync:
     equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
     `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
     `%(after_key)s` and `%(before_time)s` instead. `consent` says whom not
-    to contact.
+    to contact. `concurrent` is what a run does while another one of the sync sends: `wait` for its end, or `refuse`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Sync:
     send: Literal["all", "changed"] = "all"
     incremental: Incremental | None = None
     consent: Consent | None = None
+    concurrent: Literal["wait", "refuse"] = "wait"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -90,6 +92,10 @@ class Sync:
         if self.incremental is not None and not isinstance(self.incremental, Incremental):
             raise ConfigurationError(
                 f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
+            )
+        if self.concurrent not in CONCURRENT:
+            raise ConfigurationError(
+                f"Sync.concurrent of {self.name} is {self.concurrent!r}, expected {' or '.join(map(repr, CONCURRENT))}"
             )
         if self.consent is not None and not isinstance(self.consent, Consent):
             raise ConfigurationError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reverse_etl.operators.base import DELIVERY, RETRY_POLICY, RunParams, SyncOperator, staging_folder
 from reverse_etl.operators.batch import deliver_batch, try_failed_again
 from reverse_etl.operators.ledger import Recording, previewing, recording, run_ref
+from reverse_etl.operators.turns import take_turn
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -51,6 +52,8 @@ class DeliverOperator(SyncOperator):
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
         params = RunParams.of(context)
+        if not params.dry_run:
+            take_turn(self.sync, context["dag_run"].dag_id, context["dag_run"].run_id)
         delivered = deliver_batch(
             self.sync,
             batch,

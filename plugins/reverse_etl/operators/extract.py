@@ -9,6 +9,7 @@ from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, stagi
 from reverse_etl.operators.reading import Reading, reading_of
 from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
+from reverse_etl.operators.turns import take_turn_or_wait
 
 if TYPE_CHECKING:
     from reverse_etl.staging.ordered import OrderedRows
@@ -24,9 +25,11 @@ class ExtractOperator(SyncOperator):
     """
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        """Extract; raises SourceError (KeyRefused too), ConfigurationError, StagingError or LedgerUnavailable."""
+        """Extract; raises SyncBusy, SourceError (KeyRefused too), ConfigurationError, StagingError, LedgerUnavailable."""
         started = time.monotonic()
         params = RunParams.of(context)
+        if not params.dry_run:
+            take_turn_or_wait(self, self.sync, context)
         reading = reading_of(self.sync, context, params)
         self.log.info("%s", reading)
         folder = staging_folder(self.sync, context)
@@ -48,6 +51,11 @@ class ExtractOperator(SyncOperator):
         self.log.info("Read %s rows into %s batches in %.1f s", rows, len(batches), seconds)
         context["ti"].xcom_push(RUN_FACTS, {**reading.facts(ordered), "read": rows, "seconds": seconds})
         return [batch.as_dict() for batch in batches]
+
+    def execute_again(self, context: Any, event: Any) -> list[dict[str, Any]]:
+        """Go on after a while of waiting for another run of the sync."""
+        del event
+        return self.execute(context)
 
     def _say(self, staged: Staged) -> None:
         if staged.apart:
