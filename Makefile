@@ -9,7 +9,7 @@ PORT ?= 8080
 PYTHON_BIN := .venv/bin/python
 export PYTHON
 
-.PHONY: help run up airflow reverse-etl down test check integration test-reliability format bench screenshots notebooks notebooks-page lock clean
+.PHONY: help run up airflow reverse-etl down test check integration test-reliability test-live format bench screenshots notebooks notebooks-page lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-25s %s\n", $$1, $$2 }'
@@ -40,7 +40,7 @@ check: ## Lint, formatting, types and the fast tests; under a minute
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@$(PYTHON_BIN) -m pytest -q -m 'not integration'
+	@$(PYTHON_BIN) -m pytest -q -m 'not integration and not live'
 
 integration: ## Run the tests that start databases, the sandbox and Airflow
 	@devstack/bootstrap.sh --dev
@@ -58,13 +58,17 @@ test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check
 	cat .local/logs/test-kills.log; \
 	exit $$status
 
+test-live: ## Send to real accounts, named by the environment, and clean up (docs/live-tests.md)
+	@devstack/bootstrap.sh --dev
+	@$(PYTHON_BIN) -m pytest -q -m live tests/live
+
 format: ## Format the code, mend what the linter can, strip the notebooks of outputs
 	@devstack/bootstrap.sh --dev
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
 	@$(PYTHON_BIN) -m devstack.notebooks strip
 
-bench: ## Measure against a plain script, an operator per row, drt-core and a bare loader
+bench: ## Measure against a plain script, an operator per row, drt-core, a bare loader, Customer.io's SDK
 	@devstack/bootstrap.sh --dev
 	@$(PYTHON_BIN) -m benchmarks
 

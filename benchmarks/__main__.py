@@ -12,15 +12,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import parts, report
-from benchmarks.drt_environment import NotInstalledError
+from benchmarks import customerio_report, parts, report
+from benchmarks.customerio import customerio, customerio_memory
+from benchmarks.peer_environment import NotInstalledError
 from benchmarks.rows import ROWS, generate
 from devstack.database import PrivateServer
 from devstack.errors import DevstackError
 from devstack.interrupts import Interrupted, interruptible
 from devstack.layout import Layout
 
-PARTS = ("script", "limits", "unlimited", "growth")
+PARTS = {
+    "script": parts.script,
+    "limits": parts.limits,
+    "unlimited": parts.unlimited,
+    "growth": parts.growth,
+    "changed": parts.changed,
+    "customerio": customerio,
+    "customerio_memory": customerio_memory,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +62,7 @@ def _measure(home: Path, plan: parts.Plan, chosen: Sequence[str]) -> int:
         workshop = parts.Workshop(server, folder, Layout.here().local / "uv" / "bin")
         for part in chosen:
             print(f"\nMeasuring {part} ...", flush=True)
-            results = getattr(parts, part)(workshop, plan)
+            results = PARTS[part](workshop, plan)
             record[part] = results
             verdicts += _show(part, results)
     record["seconds"] = (datetime.now(UTC) - began).total_seconds()
@@ -93,6 +102,16 @@ def _show(part: str, results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]
             )
             print(report.speed_table(lines, compared_with=parts.DRT))
             return report.unlimited_verdicts(lines, ours=parts.UNLEDGERED, bare=parts.BARE, drt=parts.DRT)
+        case "changed":
+            print("\nChanged only: a full send in bulk, then one of 1 % of the rows; published limits, 50 ms latency.")
+            print(report.changed_table(results))
+            return report.changed_verdicts(results)
+        case "customerio":
+            print(customerio_report.text(results))
+            return customerio_report.verdicts(results)
+        case "customerio_memory":
+            print(customerio_report.memory_text(results))
+            return customerio_report.complete(results)
         case _:
             print("\nGrowth: one process that extracts, exports and delivers in bulk, with a ledger; no limits, 0 ms.")
             print(report.growth_table(results))
@@ -115,7 +134,7 @@ def _rows(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure speed and memory.")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these parts")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=tuple(PARTS), help="measure only these parts")
     parser.add_argument(
         "--rows", type=_rows, metavar="N", help="rows in bulk, with limits and without (default: 200000)"
     )

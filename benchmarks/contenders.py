@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import customerio_sync
 from benchmarks.job import API_KEY, HASH_KEY, Job
 from benchmarks.sandbox import counts
 from devstack.database import PrivateServer
@@ -37,20 +38,28 @@ def measure(contender: Contender, job: Job, environ: Mapping[str, str]) -> dict[
 
     `lost` is how many users and events are missing. Raises RuntimeError with the path of the log when it failed.
     """
-    module, *arguments = contender.command
-    command = [sys.executable, "-m", module, *job.give(), *arguments]
-    sampled = _run(command, Path(job.folder), environ)
-    measured = json.loads((Path(job.folder) / "result.json").read_text(encoding="utf-8"))
+    result = run(contender, job, environ)
     seen = counts(job.url)
+    return {**result, "sandbox": seen, "lost": 2 * job.rows - seen["users"] - seen["events"]}
+
+
+def run(contender: Contender, job: Job, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Run the contender; return what it measured. Raises RuntimeError with the path of the log when it failed."""
+    sampled = _run(command(contender, job), Path(job.folder), environ)
+    measured = json.loads((Path(job.folder) / "result.json").read_text(encoding="utf-8"))
     return {
         "contender": contender.name,
         "rows": job.rows,
         "rows_per_second": job.rows / measured["seconds"],
         **measured,
         "sampled_peak_mib": sampled,
-        "sandbox": seen,
-        "lost": 2 * job.rows - seen["users"] - seen["events"],
     }
+
+
+def command(contender: Contender, job: Job) -> list[str]:
+    """Return the command that runs the contender, and give it the job."""
+    module, *arguments = contender.command
+    return [sys.executable, "-m", module, *job.give(), *arguments]
 
 
 def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> float:
@@ -81,6 +90,7 @@ def environment(airflow: Path, job: Job, server: PrivateServer) -> dict[str, str
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     extra = {"requests_in_flight": job.in_flight}
     iterable = {"conn_type": "iterable", "host": job.url, "password": API_KEY, "extra": extra}
+    customerio = iterable | {"conn_type": "customerio", "password": customerio_sync.API_KEY}
     http = {"conn_type": "http", "host": job.url, "extra": {"Api-Key": API_KEY, "Content-Type": "application/json"}}
     ledger = {"AIRFLOW_CONN_REVERSE_ETL_LEDGER": job.ledger} if job.ledger else {}
     return inherited | {
@@ -96,6 +106,7 @@ def environment(airflow: Path, job: Job, server: PrivateServer) -> dict[str, str
         "AIRFLOW_CONN_MYSQL_DEFAULT": json.dumps(server.airflow_connection()),
         "AIRFLOW_CONN_HTTP_DEFAULT": json.dumps(http),
         "AIRFLOW_CONN_ITERABLE_DEFAULT": json.dumps(iterable),
+        "AIRFLOW_CONN_CUSTOMERIO_DEFAULT": json.dumps(customerio),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         **ledger,

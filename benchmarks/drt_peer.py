@@ -1,7 +1,7 @@
 """drt-core, a reverse ETL tool of its own: MySQL to its REST destination, 1,000 rows per request.
 
-`python -m benchmarks.drt_peer FOLDER DRT SHARES` runs the program `DRT` (drt_environment.py) on a project written here.
-drt sends one request after the other and reads no answer, so the users go first and the events after the last of them.
+`python -m benchmarks.drt_peer FOLDER DRT SHARES` runs the program `DRT` (see peer_environment.py) on a project written
+here. drt sends one request after the other and reads no answer, so the users go first and the events after the last.
 With `SHARES` above 1 the rows are divided over so many of its syncs, which it runs in as many threads. The seconds are
 its own: they leave out the start of the program.
 """

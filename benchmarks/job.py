@@ -44,7 +44,7 @@ class Job:
     def give(self) -> list[str]:
         """Write the job where its contender reads it; return the contender's arguments."""
         folder = Path(self.folder)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "job.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
         return [self.folder]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import drt_environment, sandbox
+from benchmarks import peer_environment, sandbox
 from benchmarks.contenders import Contender, environment, measure
 from benchmarks.job import Job
 from benchmarks.ours import UNRECORDED
@@ -42,6 +42,9 @@ class Plan:
     unlimited_rows: int = 200_000
     repeats: int = 3
     growing_rows: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    changed_rows: tuple[int, ...] = (50_000, 1_000_000)
+    customerio_rows: int = 100_000
+    customerio_memory_rows: int = 500_000
 
     def seconds(self, parts: Iterable[str]) -> float:
         """Return roughly how long the parts take, from rates seen on two cores."""
@@ -52,11 +55,14 @@ class Plan:
             "limits": self.limited_rows / 4_800 + 20,
             "unlimited": self.repeats * unlimited,
             "growth": sum(self.growing_rows) / 9_000 + 30,
+            "changed": sum(self.changed_rows) * (1 / 4_800 + 1 / 25_000) + 30,
+            "customerio": (self.repeats + 2.5) * self.customerio_rows / 3_000 + 15 * (self.repeats + 3),
+            "customerio_memory": self.customerio_memory_rows / 5_000 + 30,
         }
         return sum(costs[part] for part in parts)
 
 
-QUICK = Plan(10, 3, 1500, 5000, 5000, 1, (1000, 10_000))
+QUICK = Plan(10, 3, 1500, 5000, 5000, 1, (1000, 10_000), (1000, 10_000), 5000, 10_000)
 
 
 class Workshop:
@@ -76,25 +82,32 @@ class Workshop:
     def measure(self, contender: Contender, url: str, *, limited: bool) -> dict[str, Any]:
         """Empty the sandbox and run the contender against it, with a new ledger."""
         sandbox.reset(url)
-        number = next(self._numbers)
-        job = Job(
+        job = self.job(contender, url, limited=limited)
+        result = measure(contender, job, self.environment(job))
+        print(f"  {contender.name}: {result['rows_per_second']:,.1f} rows/s", file=sys.stderr, flush=True)
+        return result
+
+    def job(self, contender: Contender, url: str, *, limited: bool) -> Job:
+        """Return a new job for the contender, with a new ledger."""
+        return Job(
             url,
             str(self._server.folder),
-            str(self._folder / f"job-{number:03d}"),
+            str(self._folder / f"job-{next(self._numbers):03d}"),
             contender.rows,
             contender.in_flight,
             limited,
             contender.processes,
             self._new_ledger() if contender.mysql_ledger else "",
         )
-        result = measure(contender, job, environment(self._folder / "airflow", job, self._server))
-        print(f"  {contender.name}: {result['rows_per_second']:,.1f} rows/s", file=sys.stderr, flush=True)
-        return result
+
+    def environment(self, job: Job) -> dict[str, str]:
+        """Return the environment of the contender that does the job."""
+        return environment(self._folder / "airflow", job, self._server)
 
     def prepare_airflow(self) -> None:
         """Create the metadata database."""
         job = Job("http://127.0.0.1", str(self._server.folder), str(self._folder), 0)
-        environ = environment(self._folder / "airflow", job, self._server)
+        environ = self.environment(job)
         with (self._folder / "airflow.log").open("w") as log:
             subprocess.run(
                 [sys.executable, "-m", "airflow", "db", "migrate"], env=environ, stdout=log, stderr=log, check=True
@@ -102,7 +115,14 @@ class Workshop:
 
     def drt(self) -> Path:
         """Return the program drt, installed when it is not there."""
-        return drt_environment.installed(self._server.folder.parent / "drt", self._tools)
+        return self._peer("drt", peer_environment.DRT) / "drt"
+
+    def customerio_sdk(self) -> Path:
+        """Return the interpreter that has Customer.io's own SDK, installed when it is not there."""
+        return self._peer("customerio-sdk", peer_environment.CUSTOMERIO_SDK) / "python"
+
+    def _peer(self, name: str, requirements: Path) -> Path:
+        return peer_environment.installed(self._server.folder.parent / name, requirements, self._tools)
 
     def _new_ledger(self) -> str:
         with closing(self._server.connect()) as connection, connection.cursor() as cursor:
@@ -158,6 +178,13 @@ def growth(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
     contender = Contender("extract, export_csv, deliver", ("benchmarks.memory", BULK), 0)
     with workshop.sandbox(latency_ms=0, limits="off") as url:
         return [workshop.measure(replace(contender, rows=rows), url, limited=False) for rows in plan.growing_rows]
+
+
+def changed(workshop: Workshop, plan: Plan) -> list[dict[str, Any]]:
+    """Measure a full send and then one of what changed, at the published limits and 50 ms latency."""
+    contender = Contender("changed only", ("benchmarks.changed",), 0)
+    with workshop.sandbox(latency_ms=LATENCY_MS, limits="published") as url:
+        return [workshop.measure(replace(contender, rows=rows), url, limited=True) for rows in plan.changed_rows]
 
 
 def _in_turn(

@@ -18,6 +18,10 @@ ROWS_PER_SECOND_ALLOWED = 5_000
 """5 requests per second to users/bulkUpdate, the slower of the two, with 1,000 rows each."""
 
 MOST_LEDGER_COST = {"ours, ledger in SQLite": 0.10, "ours, ledger in MariaDB": 0.20}
+MOST_REQUESTS_OF_CHANGED = 0.02
+MOST_TIME_OF_CHANGED = 0.15
+"""Of a full send at the published limits, reading left out, where 1 % of the rows changed."""
+
 MOST_MEMORY_GROWTH = 1.5
 MOST_SLOWDOWN = 1.25
 """Time per row of the largest run, in times that of the one before it; more would not be linear."""
@@ -102,6 +106,25 @@ def growth_table(results: Iterable[dict[str, Any]]) -> str:
     return table([header, *cells])
 
 
+def changed_table(results: Iterable[dict[str, Any]]) -> str:
+    """Return a table with the full send and the one of what changed below it."""
+    header = ["rows", "sent", "requests", "extract s", "deliver s", "peak MiB", "lost calls"]
+    cells = [
+        [
+            f"{result['rows']:,}",
+            f"{result[what]['outcomes'].get('delivered', 0):,}",
+            f"{result[what]['requests']:,}",
+            f"{result[what]['extract_seconds']:.1f}",
+            f"{result[what]['deliver_seconds']:.1f}",
+            f"{result[what]['peak_mib']:.1f}",
+            str(result["lost"]),
+        ]
+        for result in results
+        for what in ("full", "changed")
+    ]
+    return table([header, *cells])
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Return the rows as aligned text, the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -174,6 +197,34 @@ def growth_verdicts(results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]
             slowdown <= MOST_SLOWDOWN,
             f"a row of {largest['rows']:,} takes {slowdown:.2f} times as long as one of {before['rows']:,} "
             f"(goal: at most {MOST_SLOWDOWN})",
+        ),
+        *complete(results),
+    ]
+
+
+def changed_verdicts(results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]]:
+    """Return the same for sends of what changed, the smallest first."""
+    smallest, largest = results[0], results[-1]
+    full, changed = largest["full"], largest["changed"]
+    requests = changed["requests"] / full["requests"]
+    seconds = changed["deliver_seconds"] / full["deliver_seconds"]
+    growth = changed["peak_mib"] / smallest["changed"]["peak_mib"]
+    rows = f"{largest['rows']:,}"
+    return [
+        (
+            requests <= MOST_REQUESTS_OF_CHANGED,
+            f"1 % of {rows} rows changed costs {requests:.1%} of the requests "
+            f"(goal: at most {MOST_REQUESTS_OF_CHANGED:.0%})",
+        ),
+        (
+            seconds <= MOST_TIME_OF_CHANGED,
+            f"1 % of {rows} rows changed takes {seconds:.1%} of the time beyond reading "
+            f"(goal: at most {MOST_TIME_OF_CHANGED:.0%})",
+        ),
+        (
+            growth <= MOST_MEMORY_GROWTH,
+            f"the peak of comparing {rows} rows is {growth:.3f} times that of {smallest['rows']:,} "
+            f"(goal: at most {MOST_MEMORY_GROWTH})",
         ),
         *complete(results),
     ]

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,25 @@ def counts(url: str) -> dict[str, Any]:
         "max_in_flight": stats["max_in_flight"],
         "max_in_one_second": stats["max_in_one_second"],
     }
+
+
+def customerio_counts(url: str) -> dict[str, Any]:
+    """Return what the Customer.io side has and what became of its messages, beside how many faults it injected."""
+    stats = call(f"{url}/sandbox/customerio/stats", "GET")
+    requests = call(f"{url}/sandbox/stats", "GET")["requests"].get("POST /v1/batch", {})
+    return {
+        "people": stats["people"],
+        "events": stats["events"],
+        "identified": stats["messages"].get("identify", 0),
+        "duplicates": stats["duplicates"],
+        "dropped": sum(stats["dropped"].values()),
+        "requests": requests,
+    }
+
+
+def injure(url: str, faults: Sequence[dict[str, Any]]) -> None:
+    """Put fault rules in force until the next reset."""
+    call(f"{url}/sandbox/faults", "PUT", faults)
 
 
 def call(url: str, method: str, body: object = None) -> dict[str, Any]:

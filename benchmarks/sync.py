@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from benchmarks import customerio_sync
 from benchmarks.rows import QUERY
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.mapping import Constant, Field, Kind
@@ -37,8 +38,11 @@ DESTINATION = IterableDestination(
 )
 SYNC = Sync(name="benchmark", query=QUERY, key=("page_view_id",), destination=DESTINATION)
 BULK = "bulk"
+CUSTOMERIO = "customerio"
 
 
 def sync(arguments: Sequence[str]) -> Sync:
-    """Return the sync call by call, or in bulk when the arguments of the process say so."""
+    """Return the sync call by call, or in bulk or for Customer.io when the arguments of the process say so."""
+    if CUSTOMERIO in arguments:
+        return customerio_sync.SYNC
     return replace(SYNC, destination=replace(DESTINATION, calls="bulk")) if BULK in arguments else SYNC

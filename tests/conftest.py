@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-")
 
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "CUSTOMERIO_", "ITERABLE_"))]:
-    del os.environ[name]
+    if "_LIVE_" not in name:
+        del os.environ[name]
 os.environ |= {
     "AIRFLOW_HOME": HOME.name,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -98,6 +98,10 @@ def columns_of(fields: Iterable[FieldLike]) -> tuple[str, ...]:
     return tuple(field.column for field in fields if isinstance(field, Field))
 
 
+_TEXT_AS_IT_IS = frozenset({Kind.AUTO, Kind.TEXT})
+"""Kinds that send text as it is; all ASCII is UTF-8."""
+
+
 class FieldRenderer:
     """Renders fields of a row; `write_datetime` gives aware datetimes the destination's form.
 
@@ -112,7 +116,7 @@ class FieldRenderer:
             (
                 field.name,
                 field.column,
-                Kind(field.kind) in (Kind.AUTO, Kind.TEXT),
+                field.kind in _TEXT_AS_IT_IS,
                 _converter(Kind(field.kind), write_datetime),
             )
             for field in fields
@@ -231,7 +235,7 @@ def as_number(value: object) -> int | float:
 
 def as_boolean(value: object) -> bool:
     """Return a boolean; MySQL keeps them as TINYINT 0 and 1."""
-    if isinstance(value, bool | int) and value in (0, 1):
+    if isinstance(value, int) and value in (0, 1):
         return bool(value)
     raise InvalidRow("not_a_boolean", f"expected 0 or 1, not another {_type(value)}")
 

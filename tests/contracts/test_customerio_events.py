@@ -7,17 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from reverse_etl.customerio.semantic import FAMILIES, events
 from reverse_etl.customerio.semantic.record import Event, places
 from reverse_etl.errors import InvalidRow
-from tests.contracts.specs import spec
+from tests.contracts.customerio import validator
 
-MISTAKES = {
-    "oneOf": "variants overlap: a user deletion is a custom event too, so exactly one never matches; anyOf",
-    "activityType": "required by report_content_event, which defines only actionType",
-}
 EVERY = [kind for family in FAMILIES for kind in events(family)]
 COMPONENT_OF = {
     "User Deleted": "delete_person",
@@ -31,20 +26,6 @@ COMPONENT_OF = {
     "Report Content Event": "report_content_event",
 }
 REQUIRED = {"metric": "opened", "action_type": "viewed_content"}
-
-
-def mended(schema: Any) -> Any:
-    match schema:
-        case dict():
-            return {"anyOf" if name == "oneOf" else name: mended(part) for name, part in schema.items()}
-        case list():
-            return [mended(part) for part in schema if part != "activityType"]
-    return schema
-
-
-def validator(component: str) -> Draft202012Validator:
-    components = mended(spec("customerio_pipelines_openapi.json")["components"])
-    return Draft202012Validator({"components": components, "$ref": f"#/components/schemas/{component}"})
 
 
 def build(kind: type[Event], **values: Any) -> dict[str, Any]:

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
+from reverse_etl.delivery.privacy import Action, PersonId
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.bulk import CLOSING, SHAPES
+from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
+from reverse_etl.iterable.connection import IterableConnection
+from reverse_etl.iterable.destination import IterableDelivery
 from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE, RowRenderer
+from reverse_etl.iterable.privacy import ENDPOINTS, IterablePrivacy
 from reverse_etl.mapping import Field
 from tests.contracts.specs import spec
 
 REQUESTS = {USER_UPDATE: "ApiUserUpdateRequest", EVENT_TRACK: "TrackRequest"}
 BULK_REQUESTS = {USER_UPDATE: "BulkUpdateUsersRequest", EVENT_TRACK: "BulkTrackRequest"}
 
-RENDER = RowRenderer(
-    "contract",
-    ("id",),
-    IterableDestination(
-        email="email",
-        user_id="user_id",
-        user=UserUpdate((Field("value"),), merge_nested_objects=True),
-        event=EventTrack("happened", created_at="at", fields=(Field("value"),)),
-    ),
+MAPPING = IterableDestination(
+    email="email",
+    user_id="user_id",
+    user=UserUpdate((Field("value"),), merge_nested_objects=True),
+    event=EventTrack("happened", created_at="at", fields=(Field("value"),)),
 )
+RENDER = RowRenderer("contract", ("id",), MAPPING)
 values = st.none() | st.text() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats() | st.decimals()
 rows = st.fixed_dictionaries(
     {
@@ -41,6 +46,47 @@ rows = st.fixed_dictionaries(
         "value": values | st.datetimes(timezones=st.just(UTC)),
     }
 )
+
+
+ROW = {"id": 1, "email": "anna@example.com", "user_id": "1", "at": datetime(2026, 1, 13, tzinfo=UTC), "value": 1}
+ANSWERS = {
+    "bulkUpdate": b'{"successCount":1,"failCount":0,"failedUpdates":{}}',
+    "trackBulk": b'{"successCount":1,"failCount":0,"failedUpdates":{}}',
+}
+Send = Callable[[IterableClient], Awaitable[object]]
+
+
+@asynccontextmanager
+async def wire() -> AsyncIterator[tuple[IterableClient, list[tuple[str, Any]]]]:
+    """Give a client, and path and body of each of its requests as they came over the wire."""
+    seen: list[tuple[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        seen.append((request.path, orjson.loads(await request.read())))
+        success = b'{"msg":"","code":"Success","params":null}'
+        return web.Response(body=ANSWERS.get(request.path.rpartition("/")[2], success), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with IterableClient(IterableConnection(api_key="key", host=host)) as client:
+            yield client, seen
+    finally:
+        await runner.cleanup()
+
+
+def check(path: str, body: Any) -> None:
+    """Validate a request against what the document wants at its path."""
+    (wanted,) = [
+        parameter["schema"]["$ref"]
+        for parameter in spec("iterable_swagger.json")["paths"][path]["post"]["parameters"]
+        if parameter["in"] == "body"
+    ]
+    validator(wanted.rpartition("/")[2]).validate(body)
 
 
 def validator(definition: str) -> Draft4Validator:
@@ -66,6 +112,49 @@ def test_calls_of_any_rows_fit_the_schema_alone_and_in_bulk(given_rows: list[dic
 
 @pytest.mark.parametrize("wrong", [{"email": 1}, {"user_id": True}, {"at": "2026-01-13"}, {"at": None}])
 def test_what_the_schema_refuses_is_refused_before_sending(wrong: dict[str, object]) -> None:
-    row = {"id": 1, "email": "anna@example.com", "user_id": "1", "at": datetime(2026, 1, 13, tzinfo=UTC), "value": 1}
     with pytest.raises(InvalidRow):
-        RENDER({**row, **wrong})
+        RENDER({**ROW, **wrong})
+
+
+CALLS: dict[str, tuple[str, Send]] = {
+    "update": (
+        "/api/users/update",
+        lambda opened: opened.update_user({"email": "anna@example.com", "dataFields": {"plan": "pro"}}),
+    ),
+    "track": (
+        "/api/events/track",
+        lambda opened: opened.track_event({"userId": "1", "eventName": "seen", "id": "e", "createdAt": 1768293015}),
+    ),
+    **{
+        action.value: (
+            ENDPOINTS[action].value,
+            lambda opened, action=action: IterablePrivacy(opened, "a").privacy(action, [PersonId("anna@example.com")]),
+        )
+        for action in ENDPOINTS
+    },
+    "forget by user id": (
+        "/api/users/forget",
+        lambda opened: IterablePrivacy(opened, "a").privacy(Action.FORGET, [PersonId(user_id="1")]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "send"), CALLS.values(), ids=CALLS)
+async def test_every_call_of_the_client_fits_the_schema_of_its_path(path: str, send: Send) -> None:
+    async with wire() as (opened, seen):
+        await send(opened)
+    ((asked, body),) = seen
+    assert asked == path
+    check(asked, body)
+
+
+@pytest.mark.parametrize("calls", ["single", "bulk"])
+async def test_what_a_sync_sends_fits_the_schema_of_its_path(calls: Any) -> None:
+    async with wire() as (opened, seen):
+        delivery = IterableDelivery(opened, "contract", ("id",), MAPPING, calls=calls, requests_in_flight=1)
+        for call in delivery.render(ROW).calls:
+            await delivery.send([call])
+    paths = {"single": ("users/update", "events/track"), "bulk": ("users/bulkUpdate", "events/trackBulk")}
+    assert [path for path, _ in seen] == [f"/api/{path}" for path in paths[calls]]
+    for path, body in seen:
+        check(path, body)

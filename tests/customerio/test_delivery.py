@@ -66,6 +66,15 @@ def test_a_row_that_must_not_go_is_refused(changes: dict[str, object], code: str
     assert refused.value.code == code
 
 
+def test_a_trait_customerio_reads_itself_has_its_type_or_is_null() -> None:
+    mapping = replace(MAPPING, identify=Identify((Field("email", column="plan"),)))
+    assert render(row(plan="a@example.com"), mapping)[0]["traits"] == {"email": "a@example.com"}
+    assert render(row(plan=None), mapping)[0]["traits"] == {"email": None}
+    with pytest.raises(InvalidRow, match="'email': expected text, not int") as refused:
+        render(row(plan=5), mapping)
+    assert refused.value.code == "wrong_type"
+
+
 def test_a_row_becomes_an_identify_and_an_event() -> None:
     identify, track = render(row(user=4711, visitor="v", plan=None, page=None))
     assert identify.pop("messageId") != track.pop("messageId")
@@ -112,6 +121,7 @@ def test_events_of_other_rows_and_names_have_other_ids(other: dict[str, object])
         (lambda: replace(MAPPING, conn_id=""), "conn_id is empty"),
         (lambda: Identify(()), "fields is empty"),
         (lambda: Identify((Field("a"), Field("a"))), "'a' twice"),
+        (lambda: Identify((Constant("email", 5),)), "Constant of Identify.fields: field 'email': expected text"),
         (lambda: Track(" seen", timestamp="at"), "without blanks"),
         (lambda: Track("seen", timestamp=""), "Track.timestamp"),
         (lambda: Track("seen", timestamp="at", id_columns="id"), "id_columns is a str"),

@@ -13,7 +13,8 @@ import pytest
 from reverse_etl.customerio import messages
 from reverse_etl.customerio.limits import LARGEST_MESSAGE_BYTES
 from reverse_etl.customerio.messages import Message
-from reverse_etl.customerio.semantic import ecommerce, people
+from reverse_etl.customerio.semantic import FAMILIES, ecommerce, events, people
+from reverse_etl.customerio.semantic.record import Event, places
 from reverse_etl.errors import InvalidRow
 
 NOON = datetime(2026, 1, 13, 12, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
@@ -49,6 +50,25 @@ def nested(levels: int) -> object:
         (lambda: messages.identify("ada", {"a": Decimal("NaN")}), "not_finite", "traits.a"),
         (lambda: messages.identify("ada", {"a": {"b": NAIVE}}), "naive_datetime", "traits.a.b"),
         (lambda: messages.identify("ada", {1: "a"}), "not_text", "a key is a int"),
+        (lambda: messages.identify("ada", {"a": {"": 1}}), "not_text", "'traits.a': a key is empty"),
+        (lambda: messages.identify("ada", {"email": 1}), "wrong_type", "'traits.email': expected text, not int"),
+        (lambda: messages.identify("ada", {"createdAt": 17}), "wrong_type", "'traits.createdAt'"),
+        (
+            lambda: messages.identify("ada", {"cio_subscription_preferences": {"topics": {"topic_1": "yes"}}}),
+            "wrong_type",
+            "topics.topic_1': expected True or False",
+        ),
+        (lambda: messages.group("g", "ada", {"objectTypeId": 2}), "wrong_type", "'traits.objectTypeId'"),
+        (lambda: messages.group("g", "ada", {"relationshipAttributes": []}), "wrong_type", "a dict, not list"),
+        (lambda: messages.page("ada", "Home", {"url": 1}), "wrong_type", "'properties.url'"),
+        (lambda: messages.track("ada", "seen", context={"channel": "tv"}), "not_allowed", "browser, server, mobile"),
+        (
+            lambda: messages.track("ada", "seen", context={"page": {"keywords": ["a", 1]}}),
+            "wrong_type",
+            r"page.keywords\[1\]",
+        ),
+        (lambda: messages.track("ada", "seen", context={"page": {"keywords": "a"}}), "wrong_type", "a list, not str"),
+        (lambda: messages.track("ada", "seen", integrations={"All": "yes"}), "wrong_type", "'integrations.All'"),
         (lambda: messages.identify("ada", {"a": {2, 3}}), "unsupported_type", "set has no form"),
         (lambda: messages.identify("ada", {"a": b"x"}), "unsupported_type", "bytes has no form"),
         (lambda: messages.identify("ada", {"a": 2**64}), "number_too_large", "traits.a"),
@@ -77,6 +97,17 @@ def test_what_customerio_would_drop_is_refused_and_the_field_named(
     with pytest.raises(InvalidRow, match=words) as refused:
         build()
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for family in FAMILIES for kind in events(family) if kind.needs_user_id], ids=lambda kind: kind.event
+)
+def test_an_event_about_a_person_wants_a_user(kind: type[Event]) -> None:
+    event = kind(**{place.name: "x" for place in places(kind) if place.required})
+    with pytest.raises(InvalidRow, match=f"{kind.event} needs a user") as refused:
+        messages.track(None, event, anonymous_id="a")
+    assert refused.value.code == "identifier_missing"
+    assert content(messages.track("ada", event))["userId"] == "ada"
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
@@ -129,6 +160,12 @@ def test_the_size_is_that_of_the_encoded_bytes_and_the_limit_itself_fits() -> No
 def test_whole_numbers_become_text_and_event_names_lose_their_blanks() -> None:
     sent = content(messages.track(4711, " seen \n", anonymous_id=7))
     assert (sent["userId"], sent["anonymousId"], sent["event"]) == ("4711", "7", "seen")
+
+
+def test_names_may_be_of_any_script() -> None:
+    sent = content(messages.track("\u6771\u4eac", " d\u00e9tails vus \U0001f30d ", {"pr\u00e9nom": {"\u540d": None}}))
+    assert (sent["userId"], sent["event"]) == ("\u6771\u4eac", "d\u00e9tails vus \U0001f30d")
+    assert sent["properties"] == {"pr\u00e9nom": {"\u540d": None}}
 
 
 def test_every_message_has_an_id_of_its_own_unless_one_is_given() -> None:

@@ -9,7 +9,6 @@ from reverse_etl.delivery.breaker import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A
 from reverse_etl.delivery.destination import Call, RenderedRow, Verdict
 from reverse_etl.delivery.engine import PACKS_AHEAD
 from reverse_etl.delivery.outcomes import Outcome, add_up
-from reverse_etl.delivery.reading import ROWS_AT_ONCE
 from reverse_etl.errors import (
     AuthenticationRefused,
     CallFailed,
@@ -156,7 +155,7 @@ async def test_rows_are_read_only_as_fast_as_they_are_sent() -> None:
 
     platform.judge = watch
     await Run(platform).deliver(counting())
-    assert furthest <= platform.requests_in_flight * PACKS_AHEAD + ROWS_AT_ONCE + 1
+    assert furthest <= platform.requests_in_flight * PACKS_AHEAD + 1
 
 
 # --- Packs -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.delivery.outcomes import CallResult, Outcome
-from reverse_etl.delivery.reading import ROWS_AT_ONCE
+from reverse_etl.delivery.reading import ROWS_LOOKED_UP_AT_ONCE
 from reverse_etl.errors import AuthenticationRefused, CallFailed, CallRejected, LedgerUnavailable
 from tests.delivery.platform import HASH, Platform, Run
 from tests.delivery.test_engine_journal import Memory
@@ -163,15 +163,15 @@ async def test_a_row_behind_one_that_failed_is_held_back_unless_it_says_the_same
 # --- How it is asked --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [0, 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
+@pytest.mark.parametrize("count", [0, 1, ROWS_LOOKED_UP_AT_ONCE, 2 * ROWS_LOOKED_UP_AT_ONCE + 1])
 async def test_keys_are_looked_up_many_at_once_and_each_once(count: int) -> None:
     memory = Remembering()
     run = await Run(Versioned(in_flight=3), journal=memory).deliver(rows(*((n, "x", "y") for n in range(count))))
     assert run.counts == ({"delivered": count} if count else {})
     asked = [key for keys in memory.asked for key in keys]
     assert sorted(asked) == sorted(HASH((number,)) for number in range(count))
-    assert max(map(len, memory.asked)) <= ROWS_AT_ONCE
-    assert len(memory.asked) <= count // ROWS_AT_ONCE + 2
+    assert max(map(len, memory.asked), default=0) <= ROWS_LOOKED_UP_AT_ONCE
+    assert len(memory.asked) <= count // ROWS_LOOKED_UP_AT_ONCE + 2
 
 
 async def test_a_ledger_that_cannot_be_asked_ends_the_delivery_with_every_row_accounted_for() -> None:
@@ -181,7 +181,7 @@ async def test_a_ledger_that_cannot_be_asked_ends_the_delivery_with_every_row_ac
                 raise LedgerUnavailable("the ledger is gone")
             await super().look_up(keys)
 
-    count = ROWS_AT_ONCE + 10
+    count = ROWS_LOOKED_UP_AT_ONCE + 10
     source = iter(rows(*((number, "x", "y") for number in range(count))))
     run = Run(Versioned(), journal=Gone())
     with pytest.raises(LedgerUnavailable):

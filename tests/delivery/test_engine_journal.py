@@ -144,7 +144,7 @@ async def test_a_settled_later_call_does_not_stand_in_for_an_earlier_one_that_is
     await memory.mark([event])
     platform = Platform()
     run = await Run(platform, journal=memory).deliver(rows(1))
-    assert platform.sent == [("update", 0)]
+    assert platform.sent == [("update", 0), ("event", 0)]
     assert [(call.call, call.outcome) for call in run.by_id(0).calls] == [
         ("update", Outcome.DELIVERED),
         ("event", Outcome.DELIVERED),

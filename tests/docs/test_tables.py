@@ -14,6 +14,7 @@ import pytest
 from reverse_etl.customerio import connection, limits
 from reverse_etl.customerio.connection import CustomerIOConnection
 from reverse_etl.delivery.outcomes import FAILURES, Outcome
+from reverse_etl.delivery.plan import Reason
 from reverse_etl.delivery.results import CALL, SCHEMA
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.answers import FORGOTTEN
@@ -222,7 +223,7 @@ def reason_codes() -> set[str]:
             found |= set(codes_in(path))
     found |= set(codes_in(PACKAGE / "operators/batch.py"))
     found -= {code(cells[0]) for cells in table("docs/customerio.md", "refusal")}
-    return found | {code for _, code in LISTS.values() if code != FORGOTTEN}
+    return found | {code for _, code in LISTS.values() if code != FORGOTTEN} | set(Reason)
 
 
 def codes_in(path: Path) -> Iterator[str]:

@@ -156,7 +156,7 @@ def test_a_refused_key_fails_the_task_without_retry(
 def test_a_platform_that_is_down_for_a_while_is_tried_again(
     connections: Callable[..., None], views: Add, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
-    sandbox.faults([{"kind": "status", "status": 503, "times": 1}])
+    sandbox.faults([{"kind": "status", "status": 503, "times": 3}])
     finished = run(make_sync(tmp_path), tmp_path)
     assert finished.state == "success"
     assert finished.tries("check") == 2

@@ -19,6 +19,9 @@ from tests.operators.conftest import DAY, Finished, local
 
 pytestmark = pytest.mark.integration
 
+CONFIRMED = (200, b'{"success":true}')
+"""The answer to the check, which comes before the rows."""
+
 Shop = Callable[..., list[tuple[Any, ...]]]
 Run = Callable[..., Finished]
 
@@ -112,15 +115,22 @@ def test_a_bad_person_is_quarantined_and_the_others_are_delivered(run: Run, shop
 
 
 def test_a_refused_key_stops_the_run_at_once(run: Run, shop: Shop, there: Workspace) -> None:
-    there.replies = [(401, b"")] * 10
+    there.replies = [CONFIRMED, *[(401, b"")] * 10]
     finished = run(batch_rows=2)
     assert finished.state == "failed"
     assert finished.counts == {"read": 5, "failed": 5}
     assert {ti.state for (task, _), ti in finished.tasks.items() if task == "deliver"} == {"failed"}
 
 
+def test_a_key_refused_by_the_check_costs_one_request(run: Run, shop: Shop, there: Workspace) -> None:
+    there.replies = [(401, b"")]
+    finished = run()
+    assert (finished.state, finished.states("check")) == ("failed", ["failed"])
+    assert len(there.requests) == 1
+
+
 def test_rows_a_passing_problem_held_up_are_sent_by_the_retry(run: Run, shop: Shop, there: Workspace) -> None:
-    there.replies = [(503, b"")] * 3
+    there.replies = [CONFIRMED, *[(503, b"")] * 3]
     assert run().counts == {"read": 5, "delivered": 5}
 
 

@@ -131,7 +131,7 @@ def test_a_misspelt_param_fails_the_run_before_anything_is_sent(
 ) -> None:
     finished = run_page_views(dryrun=True)
     assert finished.state == "failed"
-    assert finished.tries("extract") == 1
+    assert finished.tries("check") == 1
     assert "the run was given dryrun, which the DAG does not know" in capsys.readouterr().out
     assert sandbox.stats()["requests_total"] == 0
 
@@ -139,7 +139,7 @@ def test_a_misspelt_param_fails_the_run_before_anything_is_sent(
 def test_a_day_in_the_future_fails_the_run_without_retry(run_page_views: Run, shop: Shop) -> None:
     finished = run_page_views(date="2999-01-01")
     assert finished.state == "failed"
-    assert finished.tries("extract") == 1
+    assert finished.tries("check") == 1
 
 
 def test_xcom_holds_references_and_counts_only(run_page_views: Run, shop: Shop) -> None:

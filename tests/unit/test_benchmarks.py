@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import customerio_report, report
+from benchmarks.customerio import BEST, DEFAULTS, OURS
 from benchmarks.parts import QUICK, Plan
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,33 @@ def test_a_missed_goal_without_limits_is_told(changed: dict[str, float], complai
     assert all(complaint in text for complaint, text in zip(complaints, texts, strict=True))
 
 
+def changed_result(rows: int, *, requests: int = 4, seconds: float = 3.0, peak: float = 100.0) -> dict[str, Any]:
+    full = {"requests": 200, "deliver_seconds": 20.0, "extract_seconds": 1.0, "peak_mib": 120.0}
+    changed = {"requests": requests, "deliver_seconds": seconds, "extract_seconds": 1.0, "peak_mib": peak}
+    both = {"full": {**full, "outcomes": {"delivered": rows}}, "changed": {**changed, "outcomes": {"delivered": 1}}}
+    return {"contender": "changed only", "rows": rows, "lost": 0, **both}
+
+
+@pytest.mark.parametrize(
+    ("largest", "complaint"),
+    [
+        ({"requests": 5}, "costs 2.5% of the requests"),
+        ({"seconds": 3.1}, "takes 15.5% of the time"),
+        ({"peak": 151.0}, "1.510 times"),
+    ],
+)
+def test_a_missed_goal_of_sending_what_changed_is_told(largest: dict[str, Any], complaint: str) -> None:
+    (text,) = missed(report.changed_verdicts([changed_result(10), changed_result(1000, **largest)]))
+    assert complaint in text
+    assert missed(report.changed_verdicts([changed_result(10), changed_result(1000)])) == []
+
+
+def test_the_table_of_what_changed_has_a_line_for_each_send() -> None:
+    _, full, changed = report.changed_table([changed_result(1000)]).splitlines()
+    assert full.split() == ["1,000", "1,000", "200", "1.0", "20.0", "120.0", "0"]
+    assert changed.split() == ["1,000", "1", "4", "1.0", "3.0", "100.0", "0"]
+
+
 def test_a_growing_run_that_lost_calls_is_told() -> None:
     verdicts = report.growth_verdicts([growth_result(10, 100.0), growth_result(20, 100.0, lost=40)])
     assert missed(verdicts) == ["steps: 40 calls of 40 are missing in the sandbox"]
@@ -137,12 +165,56 @@ def test_the_time_told_beforehand_is_that_of_the_chosen_parts() -> None:
     assert 0 < QUICK.seconds(["script"]) < plan.seconds(["script"])
 
 
-def test_what_is_measured_is_the_mapping_of_the_dag(tmp_path: Path) -> None:
+def test_what_is_measured_is_the_mapping_of_the_dags(tmp_path: Path) -> None:
     code = (
         "from iterable_page_views import SYNC; from benchmarks.sync import DESTINATION; "
-        "from dataclasses import replace; print(replace(SYNC.destination, calls=DESTINATION.calls) == DESTINATION)"
+        "from dataclasses import replace; print(replace(SYNC.destination, calls=DESTINATION.calls) == DESTINATION); "
+        "import customerio_page_views; from benchmarks import customerio_sync; "
+        "print(customerio_page_views.SYNC.destination == customerio_sync.DESTINATION)"
     )
     paths = os.pathsep.join([str(ROOT), str(ROOT / "dags"), str(ROOT / "plugins")])
     environ = {"PATH": os.defpath, "PYTHONPATH": paths, "AIRFLOW_HOME": str(tmp_path), "HOME": str(tmp_path)}
     answer = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    assert answer.stdout.splitlines()[-1] == "True"
+    assert answer.stdout.splitlines()[-2:] == ["True", "True"]
+
+
+def customerio_result(contender: str, measure: str, rate: float, cpu: float, **changed: int) -> dict[str, Any]:
+    seen = {"requests": {"200": 9, "429": 1}, "duplicates": 0}
+    facts = {"messages_per_second": rate, "cpu_microseconds_per_message": cpu, "peak_mib": 50.0, "sandbox": seen}
+    counts = {"lost": 0, "doubled": 0, "claimed": 60, "arrived": 60}
+    return {"contender": contender, "measure": measure, "rows": 100, **facts, **counts, **changed}
+
+
+def customerio_results(*, rate: float = 300.0, cpu: float = 10.0, **killed: int) -> list[dict[str, Any]]:
+    peers = [customerio_result(DEFAULTS, "speed", 30.0, 22.0), customerio_result(BEST, "speed", 100.0, 20.0)]
+    ours = [customerio_result(OURS, "speed", rate, cpu), customerio_result(OURS, "sigterm", rate, cpu, **killed)]
+    return [*peers, *ours]
+
+
+def test_ten_times_the_sdk_and_three_times_its_best_at_half_the_work_reaches_the_goals() -> None:
+    assert missed(customerio_report.verdicts(customerio_results())) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "complaints"),
+    [
+        (customerio_results(rate=299.0), ["9.97 times SDK, defaults", "2.99 times SDK, best"]),
+        (customerio_results(cpu=10.5), ["0.53 of the processor time of SDK, best"]),
+        (customerio_results(lost=2), ["2 messages of 200 lost"]),
+        (customerio_results(doubled=3), ["3 doubled"]),
+        (customerio_results(claimed=64), ["4 said to be delivered that were not"]),
+    ],
+    ids=["too slow", "too much work", "lost", "doubled", "claimed but not there"],
+)
+def test_a_missed_goal_beside_the_sdk_is_told(results: list[dict[str, Any]], complaints: list[str]) -> None:
+    texts = missed(customerio_report.verdicts(results))
+    assert len(texts) == len(complaints)
+    assert all(complaint in text for complaint, text in zip(complaints, texts, strict=True))
+
+
+def test_the_tables_of_customerio_have_a_line_for_every_result() -> None:
+    text = customerio_report.text(customerio_results(claimed=64, doubled=7))
+    assert [line.split() for line in text.splitlines() if line.startswith(OURS)] == [
+        [*OURS.split(), "200", "300", "300", "300", "10.0", "50", "0", "0"],
+        [*OURS.split(), "200", "64", "60", "4", "0", "7", "0"],
+    ]

@@ -114,7 +114,7 @@ def test_what_the_image_copies_exists_and_is_not_ignored() -> None:
 def test_the_connections_are_json_and_reach_the_services_they_name() -> None:
     environment = SERVICES["airflow-scheduler"]["environment"]
     mysql = json.loads(environment["AIRFLOW_CONN_MYSQL_DEFAULT"])
-    iterable = json.loads(environment["AIRFLOW_CONN_ITERABLE_DEFAULT"])
+    platforms = [json.loads(environment[f"AIRFLOW_CONN_{name}_DEFAULT"]) for name in ("ITERABLE", "CUSTOMERIO")]
 
     assert mysql["host"] in SERVICES
     assert mysql["login"] == SERVICES["mysql"]["environment"]["MYSQL_USER"]
@@ -123,7 +123,9 @@ def test_the_connections_are_json_and_reach_the_services_they_name() -> None:
     # Plain http is for loopback only, so tasks and sandbox have to share one network.
     assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert SERVICES["sandbox"]["network_mode"] == "service:airflow-scheduler"
-    assert iterable["host"] == f"http://127.0.0.1:{SERVICES['sandbox']['command'][-1]}"
+    for platform, kind in zip(platforms, ("iterable", "customerio"), strict=True):
+        assert platform["conn_type"] == kind
+        assert platform["host"] == f"http://127.0.0.1:{SERVICES['sandbox']['command'][-1]}"
 
 
 @pytest.fixture(params=[["docker-compose"], ["docker", "compose"]], ids=" ".join)

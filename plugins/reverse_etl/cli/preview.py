@@ -23,17 +23,21 @@ WORDS = {
     "suppressed": "people who must not be written to",
 }
 STOPPED = 1
+WINDOW_DAYS = 7
+"""Where the DAG does not say."""
 
 
 def show(options: Namespace, screen: Screen) -> int:
     """Say what a run of a sync would do; no request leaves."""
-    sync = known_syncs(options).one(options.sync)
+    syncs = known_syncs(options)
+    sync = syncs.one(options.sync)
+    window_days = options.window_days or syncs.window_days.get(sync.name, WINDOW_DAYS)
     now = datetime.now(UTC)
     day = resolve_day(options.date, logical_date=None, run_after=now, today=now.date())
     sends = options.send or sync.send
     found = preview(
         sync,
-        RunDay(day, options.window_days),
+        RunDay(day, window_days),
         sends_all=sends == "all",
         batch_rows=options.batch_rows,
         run_id=f"preview-{uuid.uuid4().hex[:8]}",

@@ -1,8 +1,7 @@
 """What can be said of a mapping before a row is sent: Customer.io tells nobody which attributes a workspace has.
 
-Sources: the OpenAPI document of the Data Pipelines API for reserved traits; for the sizes the page "Invalid API
-requests" of Customer.io's documentation, which is about its Track API. The Pipelines API answers 200 beyond them, and
-the workspace may drop what it was told.
+Source of the sizes: the page "Invalid API requests" of Customer.io's documentation, which is about its Track API. The
+Pipelines API answers 200 beyond them, and the workspace may drop what it was told.
 """
 
 from __future__ import annotations
@@ -11,19 +10,16 @@ from collections.abc import Iterator, Mapping
 
 from reverse_etl.checking import Finding, error, ok, warning
 from reverse_etl.customerio.config import CustomerIODestination
+from reverse_etl.customerio.reserved import TRAITS_OF_PERSON
 from reverse_etl.mapping import Constant, FieldLike, Kind
 
 LONGEST_ATTRIBUTE_BYTES = 150
 LONGEST_EVENT_BYTES = 100
 MOST_ATTRIBUTES = 300
 
-RESERVED: Mapping[str, tuple[str, ...]] = {
-    "unsubscribed": ("boolean", "integer"),
-    "createdAt": ("datetime", "text"),
-    "email": ("text",),
-    "cio_subscription_preferences": ("json",),
-}
-"""Traits with a meaning of their own, and what they may be filled with."""
+UNSUBSCRIBED = "unsubscribed"
+RESERVED = (*TRAITS_OF_PERSON, UNSUBSCRIBED)
+"""Traits with a meaning of their own."""
 
 
 def check_mapping(mapping: CustomerIODestination, kinds: Mapping[str, str]) -> list[Finding]:
@@ -42,13 +38,26 @@ def check_mapping(mapping: CustomerIODestination, kinds: Mapping[str, str]) -> l
 def _traits(fields: tuple[FieldLike, ...], kinds: Mapping[str, str]) -> Iterator[Finding]:
     yield from _sizes("trait", fields)
     for field in fields:
-        fitting = RESERVED.get(field.name)
+        fitting = _fitting(field.name)
         if fitting and _kind_of(field, kinds) not in fitting:
             yield error(
                 f"trait {field.name}",
                 f"Customer.io gives it a meaning and reads {' or '.join(fitting)}, the mapping sends "
                 f"{_kind_of(field, kinds)}; choose another kind or another name",
             )
+
+
+def _fitting(trait: str) -> tuple[str, ...]:
+    """Return what a trait with a meaning of its own may be filled with; nothing for any other."""
+    if trait == UNSUBSCRIBED:
+        return ("boolean", "integer", "text")
+    match TRAITS_OF_PERSON.get(trait):
+        case None:
+            return ()
+        case Mapping():
+            return ("json",)
+        case _:
+            return ("text", "datetime", "date")
 
 
 def _sizes(what: str, fields: tuple[FieldLike, ...]) -> Iterator[Finding]:

@@ -138,6 +138,10 @@ class CustomerIOClient:
         """Send an encoded batch in one request, with retries."""
         return await self._post(Endpoint.BATCH, body, self._connection.timeout * BATCH_TIMEOUT_FACTOR)
 
+    async def confirm_key(self) -> None:
+        """Ask as `probe` does, with retries."""
+        await self._retry.run(self.probe)
+
     async def probe(self) -> None:
         """Ask whether the key may send, without writing: an empty batch, once.
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reverse_etl.errors import ConfigurationError
+from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
+from reverse_etl.errors import ConfigurationError, InvalidRow
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
-from reverse_etl.mapping import Field, FieldLike, as_tuple, check_fields, check_name, columns_of
+from reverse_etl.mapping import Constant, Field, FieldLike, as_tuple, check_fields, check_name, columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class Identify:
         if self.timestamp is not None:
             check_name("Identify.timestamp", self.timestamp)
         check_fields("Identify.fields", self.fields, ())
+        for field in self.fields:
+            if isinstance(field, Constant) and field.name in TRAITS_OF_PERSON:
+                _check_constant(field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,13 @@ class CustomerIODestination:
     def _fields(self) -> tuple[FieldLike, ...]:
         traits = self.identify.fields if self.identify else ()
         return traits + (self.track.fields if self.track else ())
+
+
+def _check_constant(field: Constant) -> None:
+    try:
+        check_reserved(field.value, TRAITS_OF_PERSON[field.name], field.name)
+    except InvalidRow as problem:
+        raise ConfigurationError(f"Constant of Identify.fields: {problem.detail}") from None
 
 
 def _check_type(name: str, value: object, expected: type) -> None:

@@ -17,6 +17,10 @@ class SemanticEvent(Protocol):
     def event(self) -> str:
         """The exact name Customer.io acts on."""
 
+    @property
+    def needs_user_id(self) -> bool:
+        """Whether a user must be named: an anonymous id is not enough."""
+
     def properties(self) -> dict[str, object]:
         """Return what goes to `properties`."""
 

@@ -98,7 +98,7 @@ class CustomerIOHook(BaseHook):
 
         async with self.client(paces) as client:
             try:
-                await client.probe()
+                await client.confirm_key()
             except CallRejected:
                 self.log.debug("the empty batch was refused, after the key was accepted")
         return [ok("connection", "the key may send messages"), *check_mapping(self._mapping(sync), kinds)]

@@ -15,6 +15,15 @@ from typing import TypedDict, Unpack
 
 from reverse_etl.customerio.events import SemanticEvent
 from reverse_etl.customerio.limits import LARGEST_MESSAGE_BYTES
+from reverse_etl.customerio.reserved import (
+    CONTEXT,
+    INTEGRATIONS,
+    PROPERTIES_OF_PAGE,
+    TRAITS_OF_OBJECT,
+    TRAITS_OF_PERSON,
+    Wanted,
+    check_reserved,
+)
 from reverse_etl.customerio.values import iso_datetime, jsonable
 from reverse_etl.errors import InvalidRow
 from reverse_etl.mapping import as_text, json_bytes
@@ -60,7 +69,7 @@ class Common(TypedDict, total=False):
 
 def identify(user: User = None, traits: Values | None = None, **common: Unpack[Common]) -> Message:
     """Create or update a person; with `anonymous_id` as well, what it did before becomes the person's."""
-    return _message(Type.IDENTIFY, _person(user, common) | _values("traits", traits), common)
+    return _message(Type.IDENTIFY, _person(user, common) | _values("traits", traits, TRAITS_OF_PERSON), common)
 
 
 def track(
@@ -72,7 +81,7 @@ def track(
     are added to its own, which win.
     """
     if isinstance(event, SemanticEvent):
-        if getattr(event, "needs_user_id", False) and user is None:
+        if event.needs_user_id and user is None:
             raise InvalidRow("identifier_missing", f"{event.event} needs a user, an anonymous_id is not enough")
         properties = {**(properties or {}), **event.properties()}
         context = {**common.get("context", {}), **event.context()}
@@ -90,7 +99,7 @@ def group(group_id: str | int, user: User = None, traits: Values | None = None, 
     `traits["relationshipAttributes"]`.
     """
     fields: dict[str, object] = {**_optional_person(user, common), "groupId": _identifier("group_id", group_id)}
-    return _message(Type.GROUP, fields | _values("traits", traits), common)
+    return _message(Type.GROUP, fields | _values("traits", traits, TRAITS_OF_OBJECT), common)
 
 
 def page(
@@ -102,7 +111,8 @@ def page(
     **common: Unpack[Common],
 ) -> Message:
     """Record the view of a page."""
-    return _message(Type.PAGE, _person(user, common) | _view(name, category, properties), common)
+    view = _view(name, category, properties, PROPERTIES_OF_PAGE)
+    return _message(Type.PAGE, _person(user, common) | view, common)
 
 
 def screen(
@@ -129,7 +139,12 @@ def alias(user: str | int, previous: str | int, **common: Unpack[Common]) -> Mes
 
 def derive_message_id(*parts: object) -> str:
     """Return a message id: the same parts give the same id, which has the form of a UUID of one's own (version 8)."""
-    digest = hashlib.blake2b(join_key(parts), digest_size=16, person=b"messageId").hexdigest()
+    return message_id_of(join_key(parts))
+
+
+def message_id_of(parts: bytes) -> str:
+    """Return the message id of parts that `join_key` has joined."""
+    digest = hashlib.blake2b(parts, digest_size=16, person=b"messageId").hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:]}"
 
 
@@ -149,13 +164,14 @@ def check_identifier(name: str, value: object) -> str:
     """Return an identifier as text: not empty, no blanks around it; a whole number becomes its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRow("id_malformed", f"{name} is a {type(value).__name__}, expected text")
-    identifier = as_text(value)
+    identifier = str(value) if isinstance(value, int) else as_text(value)
     if not identifier or identifier != identifier.strip():
         raise InvalidRow("id_malformed", f"{name} is empty or has blanks around it")
     return identifier
 
 
 _identifier = check_identifier
+_READ_BY_CUSTOMERIO: tuple[tuple[str, Wanted], ...] = (("context", CONTEXT), ("integrations", INTEGRATIONS))
 
 
 def _optional_person(user: User, common: Common) -> dict[str, object]:
@@ -183,29 +199,34 @@ def _name(field: str, value: object) -> str:
     return name
 
 
-def _view(name: str | None, category: str | None, properties: Values | None) -> dict[str, object]:
+def _view(
+    name: str | None, category: str | None, properties: Values | None, wanted: Wanted | None = None
+) -> dict[str, object]:
     fields: dict[str, object] = {}
     if name is not None:
         fields["name"] = _name("name", name)
     if category is not None:
         fields["category"] = _name("category", category)
-    return fields | _values("properties", properties)
+    return fields | _values("properties", properties, wanted)
 
 
-def _values(field: str, values: object) -> dict[str, object]:
+def _values(field: str, values: object, wanted: Wanted | None = None) -> dict[str, object]:
     if values is None:
         return {}
     if not isinstance(values, Mapping):
         raise InvalidRow("not_an_object", f"{field} is a {type(values).__name__}, expected a dict")
-    return {field: jsonable(values, field)}
+    found = jsonable(values, field)
+    if wanted is not None:
+        check_reserved(found, wanted, field)
+    return {field: found}
 
 
 def _message(kind: Type, fields: Values, common: Common) -> Message:
     given = common.get("message_id")
     message_id = str(uuid.uuid4()) if given is None else _identifier("message_id", given)
     whole: dict[str, object] = {"type": kind.value, "messageId": message_id, **fields}
-    for name in ("context", "integrations"):
-        whole |= _values(name, common.get(name))
+    for name, wanted in _READ_BY_CUSTOMERIO:
+        whole |= _values(name, common.get(name), wanted)
     stamp = common.get("timestamp")
     if stamp is not None:
         try:

@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
-from reverse_etl.customerio.messages import Type, check_identifier, checked_size, derive_message_id, encoded
+from reverse_etl.customerio.messages import check_identifier, checked_size, encoded, message_id_of
+from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
 from reverse_etl.customerio.values import iso_datetime
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
-from reverse_etl.mapping import FieldRenderer, aware, json_bytes
-from reverse_etl.redaction import key_of
+from reverse_etl.mapping import FieldRenderer, json_bytes
+from reverse_etl.redaction import join_key, key_of
 
+# The kinds of call, and the types of message as well.
 IDENTIFY = "identify"
 TRACK = "track"
 
@@ -50,29 +52,36 @@ class RowRenderer:
             calls.append(Call(IDENTIFY, self._identify(row, person), person))
         if self._track is not None:
             calls.append(Call(TRACK, self._track(row, person), person, self._track.event))
-        return RenderedRow(tuple(f"{name}:{value.casefold()}" for name, value in person.items()), tuple(calls))
+        identifiers = tuple([f"{name}:{value.casefold()}" for name, value in person.items()])
+        return RenderedRow(identifiers, tuple(calls))
 
 
 class _IdentifyRenderer:
     def __init__(self, sync_name: str, key: tuple[str, ...], identify: Identify) -> None:
-        self._scope = (sync_name, Type.IDENTIFY.value)
+        self._scope = join_key((sync_name, IDENTIFY))
         self._key = key
         self._timestamp = identify.timestamp
         self._render = FieldRenderer(identify.fields, iso_datetime, keep_nulls=True)
+        self._reserved = [
+            (field.name, TRAITS_OF_PERSON[field.name]) for field in identify.fields if field.name in TRAITS_OF_PERSON
+        ]
 
     def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:
-        message: dict[str, object] = {"type": Type.IDENTIFY.value, **person, "traits": self._render(row)}
+        traits = self._render(row)
+        for name, wanted in self._reserved:
+            check_reserved(traits[name], wanted, name)
+        message: dict[str, object] = {"type": IDENTIFY, **person, "traits": traits}
         if self._timestamp:
             message["timestamp"] = _moment(row[self._timestamp])
         content = json_bytes(message)
-        message_id = derive_message_id(*self._scope, *key_of(row, self._key), content.decode())
-        return checked_size(b'{"messageId":"%s",%s' % (message_id.encode(), content[1:]))
+        parts = b"%s%s%d:%s" % (self._scope, join_key(key_of(row, self._key)), len(content), content)
+        return checked_size(b'{"messageId":"%s",%s' % (message_id_of(parts).encode(), content[1:]))
 
 
 class _TrackRenderer:
     def __init__(self, sync_name: str, key: tuple[str, ...], track: Track) -> None:
         self.event = track.event
-        self._scope = (sync_name, Type.TRACK.value, track.event)
+        self._scope = join_key((sync_name, TRACK, track.event))
         self._id_columns = track.id_columns or key
         self._timestamp = track.timestamp
         self._render = FieldRenderer(track.fields, iso_datetime, keep_nulls=False)
@@ -83,8 +92,8 @@ class _TrackRenderer:
             raise InvalidRow("event_id_missing", "a column of the event's id is NULL")
         return encoded(
             {
-                "type": Type.TRACK.value,
-                "messageId": derive_message_id(*self._scope, *values),
+                "type": TRACK,
+                "messageId": message_id_of(self._scope + join_key(values)),
                 **person,
                 "event": self.event,
                 "properties": self._render(row),
@@ -96,4 +105,4 @@ class _TrackRenderer:
 def _moment(value: object) -> str:
     if value is None:
         raise InvalidRow("timestamp_missing", "the time of the message is NULL")
-    return iso_datetime(aware(value))
+    return iso_datetime(value)

@@ -14,7 +14,7 @@ DEEPEST = 100
 """Levels of dicts and lists; more is a loop rather than data."""
 
 
-def iso_datetime(value: datetime) -> str:
+def iso_datetime(value: object) -> str:
     """Return ISO-8601 in UTC with milliseconds, such as `2026-01-13T08:30:15.000Z`."""
     try:
         return aware(value).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -22,11 +22,12 @@ def iso_datetime(value: datetime) -> str:
         raise InvalidRow("time_out_of_range", "the date and time is outside the years 1 to 9999 in UTC") from None
 
 
-def jsonable(value: object, field: str, depth: int = 0) -> object:
+def jsonable(value: object, field: str = "", depth: int = 0) -> object:
     """Return `value` with dates as text and decimals as numbers.
 
     Dates become `YYYY-MM-DD`, UUIDs text, tuples lists. Raise InvalidRow for NaN, infinity, naive datetimes, keys
-    that are not text and types without a form in JSON; the message names the field by its path, never its value.
+    that are empty or not text and types without a form in JSON; the message names the field by its path, never its
+    value.
     """
     match value:
         case None | bool():
@@ -34,7 +35,8 @@ def jsonable(value: object, field: str, depth: int = 0) -> object:
         case Mapping() | list() | tuple() if depth >= DEEPEST:
             raise InvalidRow("too_deep", f"field {field!r}: more than {DEEPEST} levels of dicts and lists")
         case Mapping():
-            return {_key(key, field): jsonable(item, f"{field}.{key}", depth + 1) for key, item in value.items()}
+            inside = f"{field}." if field else ""
+            return {_key(key, field): jsonable(item, f"{inside}{key}", depth + 1) for key, item in value.items()}
         case list() | tuple():
             return [jsonable(item, f"{field}[{place}]", depth + 1) for place, item in enumerate(value)]
         case _:
@@ -42,8 +44,9 @@ def jsonable(value: object, field: str, depth: int = 0) -> object:
 
 
 def _key(key: object, field: str) -> str:
-    if not isinstance(key, str):
-        raise InvalidRow("not_text", f"field {field!r}: a key is a {type(key).__name__}, expected text")
+    if not isinstance(key, str) or not key:
+        found = "empty" if key == "" else f"a {type(key).__name__}"
+        raise InvalidRow("not_text", f"field {field!r}: a key is {found}, expected text")
     return as_text(key)
 
 

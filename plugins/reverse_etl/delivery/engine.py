@@ -132,10 +132,13 @@ class DeliveryEngine:
         for _ in range(ROWS_AT_ONCE):
             if not self._wants_rows:
                 return
-            if not reader.ahead and not await reader.fill():
+            row = reader.take()
+            if row is None and await reader.look_ahead():
+                row = reader.take()
+            if row is None:
                 self._all_read = True
                 return
-            self._admit(reader, reader.ahead.popleft())
+            self._admit(reader, row)
 
     @property
     def _wants_rows(self) -> bool:
@@ -201,7 +204,7 @@ class DeliveryEngine:
         ready = []
         upstream = 0 if self._all_read else 1
         for packer in self._packers:
-            ready.append((packer, upstream == 0 or not self._sending))
+            ready.append((packer, upstream == 0 or not (self._sending or self._wants_rows)))
             upstream += len(packer) + self._in_flight[packer.lane]
         return ready
 

@@ -128,7 +128,7 @@ class Totals:
             return
         self.partial += result.is_partial
         self.without_delivery += result.outcome in FAILURES and not result.is_partial
-        if result.outcome not in ARRIVED:
+        if result.outcome is not Outcome.UNCHANGED:
             self.reasons[(result.outcome, result.code)] += 1
 
     @property

@@ -13,7 +13,7 @@ from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import InvalidRow
 from reverse_etl.redaction import KeyHasher, key_of
 
-ROWS_AT_ONCE = 1_000
+ROWS_LOOKED_UP_AT_ONCE = 1_000
 """One question to the ledger for so many rows; their rendered calls are held meanwhile."""
 
 NO_CONSENT = CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent")
@@ -59,37 +59,45 @@ class Reader:
         self._journal = journal
         self._withheld = withheld
         self._read = 0
-        self.ahead: deque[ReadRow] = deque()
+        self._ahead: deque[ReadRow] = deque()
         self._versions = _Versions()
 
-    async def fill(self) -> bool:
-        """Put the next rows into `ahead`, from where they are taken; return False at the end.
+    def take(self) -> ReadRow | None:
+        """Return the next row; None when `look_ahead` must come first, or at the end."""
+        if self._ahead:
+            return self._ahead.popleft()
+        row = None if self._journal.compares else next(self._source, None)
+        return None if row is None else self._rendered(row)
 
-        Raise what the journal raises.
-        """
-        self.ahead.extend(map(self._rendered, islice(self._source, ROWS_AT_ONCE)))
+    async def look_ahead(self) -> bool:
+        """Look up what comes next; return whether anything does. Raise what the journal raises."""
         if self._journal.compares:
-            await self._journal.look_up(list({row.key for row in self.ahead if row.rendered is not None}))
-        return bool(self.ahead)
+            self._ahead.extend(map(self._rendered, islice(self._source, ROWS_LOOKED_UP_AT_ONCE)))
+            if self._ahead:
+                await self._journal.look_up(list({row.key for row in self._ahead if row.rendered is not None}))
+        return bool(self._ahead)
 
     def rest(self) -> Iterator[ReadRow]:
         """Yield the rows that are left, without looking anything up."""
-        while self.ahead:
-            yield self.ahead.popleft()
+        while self._ahead:
+            yield self._ahead.popleft()
         yield from map(self._rendered, self._source)
 
     def known(self, key: str, rendered: RenderedRow) -> Sequence[CallResult | None]:
-        """Return the result of each call of a row that need not be sent, None for the others; ask once, in order."""
+        """Return the result of each call of a row that need not be sent, None for the others; ask once, in order.
+
+        What an earlier try delivered goes again behind a call that must be sent, as if it had not been.
+        """
         if not self._journal.has_settled:
             return ()
-        marks = [self._hash_key.fingerprint(call.body) for call in rendered.calls]
-        known = [self._journal.settled(key, call.kind, mark) for call, mark in zip(rendered.calls, marks, strict=True)]
-        if self._journal.compares:
-            for place, (call, mark) in enumerate(zip(rendered.calls, marks, strict=True)):
-                is_last = self._versions.is_last(rendered.identifiers, call, mark)
-                result = known[place]
-                if result is not None and result.outcome is Outcome.UNCHANGED and not is_last:
-                    known[place] = None
+        known: list[CallResult | None] = []
+        for call in rendered.calls:
+            mark = self._hash_key.fingerprint(call.body)
+            result = self._journal.settled(key, call.kind, mark)
+            is_unchanged = result is not None and result.outcome is Outcome.UNCHANGED
+            if self._journal.compares and not self._versions.is_last(rendered.identifiers, call, mark) and is_unchanged:
+                result = None
+            known.append(result if is_unchanged or None not in known else None)
         return known
 
     def _rendered(self, row: Row) -> ReadRow:

@@ -15,7 +15,7 @@ async def check_project(
     client: IterableClient, mapping: IterableDestination, kinds: Mapping[str, str], *, uses_jwt: bool
 ) -> list[Finding]:
     """Return the findings; raises the DestinationError of a project that refuses the key or does not answer."""
-    await client.probe()
+    await client.confirm_key()
     findings = [ok("connection", "the key may write users")]
     if mapping.user is None:
         return findings

@@ -101,6 +101,10 @@ class IterableClient:
         fields, _ = await self._retry.run(self._attempt_fields)
         return fields
 
+    async def confirm_key(self) -> None:
+        """Ask as `probe` does, with retries."""
+        await self._retry.run(self.probe)
+
     async def probe(self) -> None:
         """Ask whether the key may write, without writing: an update without a person is refused with a 400.
 

@@ -20,9 +20,13 @@ PACKAGE = b"reverse_etl"
 
 @dataclass
 class Syncs:
-    """The syncs found, by name; `unread` are the DAG files that could not be imported."""
+    """The syncs found, by name; `unread` are the DAG files that could not be imported.
+
+    `window_days` are the days of rows the DAG of a sync looks at, unless a run says otherwise.
+    """
 
     found: dict[str, list[Sync]] = field(default_factory=dict)
+    window_days: dict[str, int] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
     def one(self, name: str) -> Sync:
@@ -59,6 +63,8 @@ def find_syncs(folder: Path) -> Syncs:
             for task in dag.tasks:
                 if isinstance(task, SyncOperator):
                     _add(syncs.found, task.sync)
+                    if "window_days" in dag.params:
+                        syncs.window_days[task.sync.name] = int(dag.params["window_days"])
     syncs.unread = sorted(bag.import_errors)
     return syncs
 

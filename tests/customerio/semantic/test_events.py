@@ -228,7 +228,7 @@ BAD: list[tuple[Callable[..., object], dict[str, Any], str]] = [
     (ecommerce.OrderCompleted, {"products": "p"}, "not_a_list: OrderCompleted.products"),
     (ecommerce.OrderCompleted, {"products": [{}, {"price": -1}]}, "negative: .*products: in 1: Product.price"),
     (ecommerce.OrderCompleted, {"extra": {"total": 1}}, "named_twice: .*'total'.*give it as total="),
-    (ecommerce.OrderCompleted, {"extra": {"a": {1}}}, "unsupported_type: OrderCompleted.extra: in 'a'"),
+    (ecommerce.OrderCompleted, {"extra": {"a": {1}}}, "unsupported_type: OrderCompleted.extra: field 'a'"),
     (ecommerce.OrderCompleted, {"extra": own}, "too_deep"),
     (ecommerce.OrderCompleted, {"extra": {"at": datetime(2026, 1, 13)}}, "naive_datetime"),  # noqa: DTZ001
     (video.VideoContentStarted, {"airdate": datetime(2026, 1, 13)}, "naive_datetime: .*airdate"),  # noqa: DTZ001

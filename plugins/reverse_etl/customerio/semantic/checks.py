@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, cast
 
+from reverse_etl.customerio.values import iso_datetime, jsonable
 from reverse_etl.errors import InvalidRow
-from reverse_etl.mapping import as_integer, as_number, as_text, aware
+from reverse_etl.mapping import as_integer, as_number, as_text
 
 Check = Callable[[object], object]
 Checked = TypeVar("Checked")
-
-DEEPEST = 20
-"""Levels of lists and objects in a custom property; beyond it a value most likely holds itself."""
 
 
 def text(value: object) -> str:
@@ -70,11 +68,6 @@ def currency(value: object) -> str:
     return text(value)
 
 
-def moment(value: object) -> str:
-    """Return an aware datetime as ISO 8601 in UTC with milliseconds."""
-    return aware(value).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def one_of(*allowed: str) -> Check:
     """Return a check for an enumeration."""
 
@@ -110,15 +103,7 @@ def json_object(value: object) -> dict[str, object]:
     """Return an object of any content that has a form in JSON."""
     if not isinstance(value, Mapping):
         raise InvalidRow("not_an_object", f"expected a dict, not {_type(value)}")
-    return custom_properties(value)
-
-
-def custom_properties(values: Mapping[object, object], depth: int = 0) -> dict[str, object]:
-    """Return an object with names as text and values in their JSON form; datetimes become ISO 8601 in UTC."""
-    for name in values:
-        if not isinstance(name, str) or not name:
-            raise InvalidRow("not_text", f"a name is {_type(name) if name != '' else 'empty'}, expected text")
-    return {as_text(name): at(str(name), lambda item: _any(item, depth), item) for name, item in values.items()}
+    return cast("dict[str, object]", jsonable(value))
 
 
 def at(place: str | int, check: Callable[[object], Checked], value: object) -> Checked:
@@ -127,28 +112,6 @@ def at(place: str | int, check: Callable[[object], Checked], value: object) -> C
         return check(value)
     except InvalidRow as problem:
         raise InvalidRow(problem.code, f"in {place!r}: {problem.detail}") from None
-
-
-def _any(value: object, depth: int) -> object:
-    if depth > DEEPEST:
-        raise InvalidRow("too_deep", f"more than {DEEPEST} levels of lists and objects")
-    match value:
-        case None | bool():
-            return value
-        case str():
-            return as_text(value)
-        case int() | float() | Decimal():
-            return as_number(value)
-        case datetime():
-            return moment(value)
-        case date():
-            return value.isoformat()
-        case Mapping():
-            return custom_properties(value, depth + 1)
-        case list() | tuple():
-            return [at(place, lambda item: _any(item, depth + 1), item) for place, item in enumerate(value)]
-        case _:
-            raise InvalidRow("unsupported_type", f"{_type(value)} has no form in JSON")
 
 
 def _type(value: object) -> str:
@@ -164,7 +127,7 @@ Whole = Annotated[int | None, as_integer]
 Count = Annotated[int | None, count]
 Percent = Annotated[int | None, percent]
 Currency = Annotated[str | None, currency]
-Moment = Annotated[datetime | None, moment]
+Moment = Annotated[datetime | None, iso_datetime]
 Texts = Annotated[Sequence[str] | None, texts]
 ObjectType = Annotated[int | str, object_type]
 JsonObject = Annotated[Mapping[str, object] | None, json_object]

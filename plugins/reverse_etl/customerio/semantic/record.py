@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from functools import cache
 from typing import Annotated, ClassVar, cast, dataclass_transform, get_args, get_type_hints
 
-from reverse_etl.customerio.semantic.checks import Check, custom_properties
+from reverse_etl.customerio.semantic.checks import Check, json_object
 from reverse_etl.errors import InvalidRow
 
 
@@ -61,10 +61,8 @@ class Record(_Frozen):
         return cast("dict[str, object]", self.message()["properties"])
 
     def _extra(self) -> dict[str, object]:
-        if not isinstance(self.extra, Mapping):
-            raise InvalidRow("not_an_object", f"{self._label('extra')}: expected a dict")
         try:
-            extra = custom_properties(cast("Mapping[object, object]", self.extra))
+            extra = json_object(self.extra)
         except InvalidRow as problem:
             raise InvalidRow(problem.code, f"{self._label('extra')}: {problem.detail}") from None
         for place in places(type(self)):

@@ -1,4 +1,4 @@
-"""An environment of its own for drt-core: what it depends on stays apart from what the project depends on."""
+"""Environments of their own for peers: what they depend on stays apart from what the project depends on."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ import subprocess
 import sys
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).with_name("requirements-drt.txt")
+DRT = Path(__file__).with_name("requirements-drt.txt")
+CUSTOMERIO_SDK = Path(__file__).with_name("requirements-customerio-sdk.txt")
 INSTALLS_WITHIN_SECONDS = 300.0
 
 
 class NotInstalledError(Exception):
-    """drt-core cannot be installed here; the message says why."""
+    """A peer cannot be installed here; the message says why."""
 
 
-def installed(folder: Path, tools: Path) -> Path:
-    """Return the program `drt` in the environment `folder`, made if it is not there with these requirements.
+def installed(folder: Path, requirements: Path, tools: Path) -> Path:
+    """Return the folder of programs of the environment `folder`, made if it is not there with these requirements.
 
     `tools` is the folder where devstack/bootstrap.sh keeps uv, for when there is none on the PATH. Raises
     NotInstalledError.
     """
-    program = folder / "bin" / "drt"
-    stamp = folder / REQUIREMENTS.name
-    wanted = REQUIREMENTS.read_text(encoding="utf-8")
-    if program.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return program
+    programs = folder / "bin"
+    stamp = folder / requirements.name
+    wanted = requirements.read_text(encoding="utf-8")
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return programs
     uv = shutil.which("uv") or shutil.which("uv", path=str(tools))
     if uv is None:
         raise NotInstalledError("uv, which installs it, is neither on the PATH nor where make check puts it")
     shutil.rmtree(folder, ignore_errors=True)
     _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
-    python = str(folder / "bin" / "python")
-    _run([uv, "pip", "install", "--quiet", "--python", python, "--requirement", str(REQUIREMENTS)])
+    python = str(programs / "python")
+    _run([uv, "pip", "install", "--quiet", "--python", python, "--requirement", str(requirements)])
     stamp.write_text(wanted, encoding="utf-8")
-    return program
+    return programs
 
 
 def _run(command: list[str]) -> None:

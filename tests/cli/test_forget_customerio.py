@@ -1,0 +1,120 @@
+"""Privacy actions at Customer.io for the people of a SQL query, with an audit record of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.operators.base import hash_key
+from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, SandboxServer
+from tests.cli.conftest import Command
+from tests.conftest import ROOT
+from tests.operators.conftest import Finished, register
+
+pytestmark = pytest.mark.integration
+
+Shop = Callable[..., list[tuple[Any, ...]]]
+
+ZOE = "zo\u00eb@example.com"
+ASKED = ("--yes", "--conn", "customerio_default", "--asked-by", "dpo")
+
+
+@pytest.fixture
+def workspace(
+    connections: Callable[..., None], sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> SandboxServer:
+    """A workspace with Zoë, person 7 and a bystander."""
+    connection = {"conn_type": "customerio", "host": sandbox.url, "password": CUSTOMERIO_KEY}
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERIO_DEFAULT", json.dumps(connection))
+    for user in (ZOE, "7", "bystander"):
+        sandbox.customerio.post("identify", {"userId": user, "traits": {"plan": "pro"}})
+    return sandbox
+
+
+@pytest.fixture
+def query(shop: Shop, tmp_path: Path) -> Iterator[str]:
+    """A query that gives Zoë, person 7, and a row with nobody in it."""
+    shop("CREATE TABLE forget_requests (email VARCHAR(254), user_id BIGINT)")
+    shop("INSERT INTO forget_requests VALUES (%s, NULL), (NULL, 7), (NULL, NULL)", ZOE)
+    path = tmp_path / "people.sql"
+    path.write_text("SELECT email, user_id FROM forget_requests")
+    yield str(path)
+    shop("DROP TABLE forget_requests")
+
+
+def there(sandbox: SandboxServer) -> tuple[set[str], set[str]]:
+    """Return who is a person and who is suppressed."""
+    people = {person["id"] or person["email"] for person in sandbox.customerio.people()}
+    return people, {next(iter(found.values())) for found in sandbox.customerio.records("suppressed")}
+
+
+def audit(folder: Path, identifier: str) -> list[tuple[str, str, str]]:
+    with Ledger.open(f"sqlite:///{folder}/ledger.db") as ledger:
+        records = ledger.audit(hash_key()((identifier,)))
+    return [(record.job.action, record.result.outcome.value, record.job.asked_by) for record in records]
+
+
+EVERYBODY, BYSTANDER = {ZOE, "7", "bystander"}, {"bystander"}
+
+
+@pytest.mark.parametrize(
+    ("actions", "people", "suppressed"),
+    [
+        (["suppress"], BYSTANDER, {ZOE, "7"}),
+        (["suppress", "unsuppress"], BYSTANDER, set()),
+        (["unsuppress"], EVERYBODY, set()),
+        (["delete"], BYSTANDER, set()),
+        (["forget"], BYSTANDER, {ZOE, "7"}),
+    ],
+)
+def test_the_people_of_a_query_are_dealt_with_and_recorded(
+    workspace: SandboxServer,
+    query: str,
+    reverse_etl: Command,
+    tmp_path: Path,
+    actions: list[str],
+    people: set[str],
+    suppressed: set[str],
+) -> None:
+    for action in actions:
+        answer = reverse_etl("forget", "--query", query, "--action", action, *ASKED)
+        assert "customerio_default delivered 2" in answer.words
+        assert "1 invalid for no_identifier" in answer.out
+        assert answer.code == 1, "somebody without an identifier was not dealt with"
+        assert ZOE not in answer.out + answer.err
+    assert there(workspace) == (people, suppressed)
+    for identifier in (ZOE, "7"):
+        assert sorted(audit(tmp_path, identifier)) == sorted((action, "delivered", "dpo") for action in actions)
+
+
+def test_somebody_who_is_refused_stays_and_the_same_job_goes_on(
+    workspace: SandboxServer, query: str, reverse_etl: Command, tmp_path: Path
+) -> None:
+    arguments = ("forget", "--query", query, "--action", "suppress", *ASKED, "--job", "case-9")
+    workspace.faults([{"path": "/v1/track", "kind": "status", "status": 400, "match_user_id": "7"}])
+    answer = reverse_etl(*arguments)
+    assert (answer.code, "customerio_default: 1 rejected for http_400" in answer.out) == (1, True)
+    assert there(workspace) == ({"7", "bystander"}, {ZOE})
+    workspace.faults([])
+    answer = reverse_etl(*arguments)
+    assert "1 unchanged for already_confirmed" in answer.out
+    assert there(workspace) == (BYSTANDER, {ZOE, "7"})
+
+
+def test_the_dag_suppresses_the_people_of_its_query(workspace: SandboxServer, query: str, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(ROOT / "dags"))
+    assert bag.import_errors == {}
+    dag = bag.dags["forget_people"]
+    register(dag)
+    params = {"connections": ["customerio_default"], "action": "suppress"}
+    run = Finished(dag.test(run_conf=params), tmp_path / "output")
+    assert run.state == "failed", "two rows without an e-mail, which is all that query reads"
+    assert run.tries("forget") == 1
+    assert there(workspace) == ({"7", "bystander"}, {ZOE})
