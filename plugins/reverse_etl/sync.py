@@ -80,8 +80,8 @@ class Sync:
         object.__setattr__(self, "key", self._checked_key())
         if not isinstance(self.failure_share, int | float) or not 0 <= self.failure_share <= 1:
             raise ConfigurationError(f"Sync.failure_share of {self.name} is {self.failure_share!r}, expected 0 to 1")
-        if self.send not in SEND:
-            raise ConfigurationError(f"Sync.send of {self.name} is {self.send!r}, expected {' or '.join(SEND)}")
+        self._check_choice("send", SEND)
+        self._check_choice("concurrent", CONCURRENT)
         if not isinstance(self.source_conn_id, str) or not self.source_conn_id:
             raise ConfigurationError(f"Sync.source_conn_id of {self.name} is empty, expected a connection id")
         if not hasattr(self.destination, "hook_class") or isinstance(self.destination, type):
@@ -93,14 +93,15 @@ class Sync:
             raise ConfigurationError(
                 f"Sync.incremental of {self.name} is a {type(self.incremental).__name__}, expected Incremental(...)"
             )
-        if self.concurrent not in CONCURRENT:
-            raise ConfigurationError(
-                f"Sync.concurrent of {self.name} is {self.concurrent!r}, expected {' or '.join(map(repr, CONCURRENT))}"
-            )
         if self.consent is not None and not isinstance(self.consent, Consent):
             raise ConfigurationError(
                 f"Sync.consent of {self.name} is a {type(self.consent).__name__}, expected Consent(...)"
             )
+
+    def _check_choice(self, name: str, allowed: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value not in allowed:
+            raise ConfigurationError(f"Sync.{name} of {self.name} is {value!r}, expected {' or '.join(allowed)}")
 
     def _checked_key(self) -> tuple[str, ...]:
         key = (self.key,) if isinstance(self.key, str) else as_tuple(f"Sync.key of {self.name}", self.key)

@@ -9,7 +9,7 @@ from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, stagi
 from reverse_etl.operators.reading import Reading, reading_of
 from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
-from reverse_etl.operators.turns import take_turn_or_wait
+from reverse_etl.operators.turns import keeping_turn, wait_for_turn
 
 if TYPE_CHECKING:
     from reverse_etl.staging.ordered import OrderedRows
@@ -25,11 +25,24 @@ class ExtractOperator(SyncOperator):
     """
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        """Extract; raises SyncBusy, SourceError (KeyRefused too), ConfigurationError, StagingError, LedgerUnavailable."""
+        """Extract, when no other run of the sync sends.
+
+        Raises SourceError (KeyRefused too), ConfigurationError, StagingError, LedgerUnavailable or SyncBusy.
+        """
         started = time.monotonic()
         params = RunParams.of(context)
-        if not params.dry_run:
-            take_turn_or_wait(self, self.sync, context)
+        if params.dry_run:
+            return self._extract(context, params, started)
+        wait_for_turn(self, self.sync, context)
+        with keeping_turn(self.sync, context["dag_run"].dag_id, context["dag_run"].run_id):
+            return self._extract(context, params, started)
+
+    def execute_again(self, context: Any, event: Any) -> list[dict[str, Any]]:
+        """Go on after a while of waiting for another run of the sync."""
+        del event
+        return self.execute(context)
+
+    def _extract(self, context: Any, params: RunParams, started: float) -> list[dict[str, Any]]:
         reading = reading_of(self.sync, context, params)
         self.log.info("%s", reading)
         folder = staging_folder(self.sync, context)
@@ -51,11 +64,6 @@ class ExtractOperator(SyncOperator):
         self.log.info("Read %s rows into %s batches in %.1f s", rows, len(batches), seconds)
         context["ti"].xcom_push(RUN_FACTS, {**reading.facts(ordered), "read": rows, "seconds": seconds})
         return [batch.as_dict() for batch in batches]
-
-    def execute_again(self, context: Any, event: Any) -> list[dict[str, Any]]:
-        """Go on after a while of waiting for another run of the sync."""
-        del event
-        return self.execute(context)
 
     def _say(self, staged: Staged) -> None:
         if staged.apart:

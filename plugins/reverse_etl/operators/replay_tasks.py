@@ -27,7 +27,7 @@ from reverse_etl.operators.replay import (
     summarise,
 )
 from reverse_etl.operators.syncs import dags_folder, find_sync
-from reverse_etl.operators.turns import give_turn_back, take_turn, take_turn_or_wait
+from reverse_etl.operators.turns import give_turn_back, keeping_turn, wait_for_turn
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -133,8 +133,10 @@ class ReReadOperator(ReplayOperator):
         if params.dry_run:
             raise AirflowSkipException("dry run: nothing is read or sent")
         sync = self._sync(context)
-        take_turn_or_wait(self, sync, context)
-        found = reread(sync, params.wanted, self._run(context).folder(sync.name), batch_rows=params.batch_rows)
+        wait_for_turn(self, sync, context)
+        run = self._run(context)
+        with keeping_turn(sync, run.dag_id, run.run_id):
+            found = reread(sync, params.wanted, run.folder(sync.name), batch_rows=params.batch_rows)
         self.log.info("Found %s rows in %s batches", found.rows, len(found.batches))
         if found.not_in_source:
             self.log.warning("%s rows are not in the source any more; they stay in quarantine", found.not_in_source)
@@ -168,9 +170,9 @@ class ReplayBatchOperator(ReplayOperator):
         """Deliver; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
         batch = ReplayBatch(**self.batch)
         context[LABEL] = f"batch {batch.index}, {batch.day}: {batch.rows} rows"
-        sync = self._sync(context)
-        take_turn(sync, context["dag_run"].dag_id, context["dag_run"].run_id)
-        delivered = replay_batch(sync, batch, self._run(context), self.log)
+        sync, run = self._sync(context), self._run(context)
+        with keeping_turn(sync, run.dag_id, run.run_id):
+            delivered = replay_batch(sync, batch, run, self.log)
         context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
         context[LABEL] = f"batch {batch.index}, {batch.day}: {delivered.totals}"
         if delivered.stopped is not None:
