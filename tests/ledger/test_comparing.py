@@ -148,6 +148,68 @@ def test_reading_about_a_dead_task_neither_opens_nor_closes_its_batch(ledger: Le
     assert known(ledger) == {ANNA: None}
 
 
+# --- Batches closed without being settled -----------------------------------------------------------------------
+
+
+def leave(ledger: Ledger, name: str, *marked: Marked) -> Attempt:
+    """An attempt of a sync that compares nothing: it ends well, and row states are left for later."""
+    begun = ledger.begin(ref(run_id=name))
+    begun.open(0)
+    begun.mark(0, marked)
+    begun.close(0, settle=False)
+    return begun
+
+
+def test_a_batch_that_was_left_is_settled_when_somebody_compares(ledger: Ledger, url: str) -> None:
+    leave(ledger, "before", delivered("anna"))
+    assert query(url, "SELECT * FROM row_states") == []
+    assert ledger.open_batches("page_views") == 0
+    for _ in range(2):
+        assert known(ledger) == {ANNA: FINGERPRINT.hex()}
+    assert query(url, "SELECT * FROM open_batches") == []
+
+
+def test_batches_that_were_left_count_in_the_order_they_were_sent(ledger: Ledger) -> None:
+    leave(ledger, "first", delivered("anna"), delivered("bert"))
+    leave(ledger, "second", delivered("anna", fingerprint=OTHER))
+    ledger.begin(ref(run_id="third"))
+    assert known(ledger) == {ANNA: OTHER.hex(), (key("bert"), UPDATE): FINGERPRINT.hex()}
+
+
+def test_a_batch_settled_after_a_later_one_makes_the_state_uncertain(ledger: Ledger) -> None:
+    leave(ledger, "first", delivered("anna"))
+    run(ledger, "second", delivered("anna", fingerprint=OTHER))
+    assert known(ledger)[ANNA] is None
+    run(ledger, "third", delivered("anna"))
+    assert known(ledger) == {ANNA: FINGERPRINT.hex()}
+
+
+def test_two_left_at_once_that_delivered_different_versions_prove_nothing(ledger: Ledger) -> None:
+    one, other = (ledger.begin(ref(run_id=name)) for name in ("one", "other"))
+    for attempt, version in ((one, FINGERPRINT), (other, OTHER)):
+        attempt.open(0)
+        attempt.mark(0, [delivered("anna", fingerprint=version)])
+    other.close(0, settle=False)
+    one.close(0, settle=False)
+    assert known(ledger) == {ANNA: None}
+
+
+def test_a_batch_that_was_left_and_is_sent_again_is_open_again(ledger: Ledger) -> None:
+    left = leave(ledger, "before", delivered("anna"))
+    left.open(0)
+    assert known(ledger) == {}
+    left.close(0, settle=False)
+    assert known(ledger) == {ANNA: FINGERPRINT.hex()}
+
+
+def test_what_is_purged_was_settled_before(ledger: Ledger, clock: Clock) -> None:
+    leave(ledger, "before", delivered("anna"))
+    clock.now += 60
+    ledger.begin(ref(run_id="newest"))
+    assert ledger.purge(timedelta(seconds=30)).outcomes == 1
+    assert known(ledger) == {ANNA: FINGERPRINT.hex()}
+
+
 # --- Two runs at once, clocks that jump --------------------------------------------------------------------------
 
 

@@ -184,7 +184,7 @@ def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> d
     return {
         "rows": {
             **{reason.value: rows[reason] for reason in Reason},
-            **{name: outcomes.get(name, 0) for name in others},
+            **{outcome.value: outcomes.get(outcome.value, 0) for outcome in others},
         },
         "requests": requests,
         "minutes": round(seconds / 60, 2),

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Delete, Row, Select, Update, delete, func, select, tuple_, update
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
@@ -128,17 +128,29 @@ class Attempt:
         """
         opened = {"sync": self._labels.number(self.ref.sync), "attempt_id": self.id, "batch": batch}
         row = {**opened, "opened": int(self._clock() * MICROSECONDS)}
-        self._database.write("open a batch", lambda connection: insert_new(connection, OPEN_BATCHES, [row]))
 
-    def close(self, batch: int) -> None:
-        """Settle a batch of which nothing is under way any more, and note that."""
-        self.settle(batch)
-        statement = delete(OPEN_BATCHES).where(
+        def write(connection: Connection) -> None:
+            insert_new(connection, OPEN_BATCHES, [row])
+            connection.execute(update(OPEN_BATCHES).where(*self._this(batch)).values(epoch=None))
+
+        self._database.write("open a batch", write)
+
+    def close(self, batch: int, *, settle: bool = True) -> None:
+        """Note that nothing of a batch is under way any more, and `settle` it, now or when somebody needs that."""
+        if settle:
+            self.settle(batch)
+            statement: Delete | Update = delete(OPEN_BATCHES).where(*self._this(batch))
+        else:
+            newest = select(func.max(RUNS.c.id)).scalar_subquery()
+            statement = update(OPEN_BATCHES).where(*self._this(batch)).values(epoch=newest)
+        self._database.write("close a batch", lambda connection: connection.execute(statement).rowcount)
+
+    def _this(self, batch: int) -> tuple[ColumnElement[bool], ...]:
+        return (
             OPEN_BATCHES.c.sync == self._labels.number(self.ref.sync),
             OPEN_BATCHES.c.attempt_id == self.id,
             OPEN_BATCHES.c.batch == batch,
         )
-        self._database.write("close a batch", lambda connection: connection.execute(statement).rowcount)
 
     def comparison(self) -> Comparison:
         """Return what is known to be at the platform, for this attempt to leave alone.
@@ -153,6 +165,7 @@ class Attempt:
             RUNS.c.attempt < ref.attempt,
         )
         [(first,)] = self._read(earlier)
+        self._settling.settle_closed(self._database, self._labels.number(ref.sync))
         return Comparison(self._database, self._labels, ref.sync, attempt=self.id, first=first)
 
     def settle(self, batch: int) -> None:

@@ -31,7 +31,9 @@ class Comparison:
         self._labels = labels
         self._sync = sync
         number = labels.find(sync)
-        still_open = select(func.max(OPEN_BATCHES.c.attempt_id)).where(OPEN_BATCHES.c.sync == number)
+        still_open = select(func.max(OPEN_BATCHES.c.attempt_id)).where(
+            OPEN_BATCHES.c.sync == number, OPEN_BATCHES.c.epoch.is_(None)
+        )
         if attempt is not None:
             still_open = still_open.where(OPEN_BATCHES.c.attempt_id != attempt)
         [(last_open,)] = database.fetch("be asked about open batches", still_open)

@@ -109,9 +109,12 @@ class BatchJournal:
                 raise
 
     def close(self) -> int:
-        """Bring the states of the rows up to date; return how many calls an earlier attempt had delivered already."""
+        """Bring the states of rows up to date where they are compared, else leave that until they are needed.
+
+        Return how many calls an earlier attempt had delivered already.
+        """
         if self._sends:
-            self._attempt.close(self._batch)
+            self._attempt.close(self._batch, settle=self.compares)
         else:
             self._attempt.settle(self._batch)
         return self._attempt.resent(self._batch)

@@ -104,8 +104,9 @@ class Ledger:
     def states(self, sync: str, keys: Sequence[str]) -> Mapping[tuple[str, str], RowState]:
         """Return what was last delivered, by hashed key and call; calls never delivered are absent.
 
-        Marks count from the `settle` of their batch on.
+        Marks count from the `settle` or `close` of their batch on.
         """
+        self._settling.settle_closed(self._database, self._labels.find(sync))
         columns = [ROW_STATES.c[name] for name in ("row_key", "call_kind", "fingerprint", "delivered_at", "outcome")]
         query = select(*columns).where(
             ROW_STATES.c.sync == self._labels.number(sync), ROW_STATES.c.delivered_at.is_not(None)
@@ -121,7 +122,8 @@ class Ledger:
         return found
 
     def comparison(self, sync: str) -> Comparison:
-        """Return what a run begun now would know to be at the platform; nothing is recorded."""
+        """Return what a run begun now would know to be at the platform; nothing new is recorded."""
+        self._settling.settle_closed(self._database, self._labels.find(sync))
         return Comparison(self._database, self._labels, sync)
 
     def mappings(self, sync: str) -> list[str]:
@@ -132,7 +134,9 @@ class Ledger:
 
     def open_batches(self, sync: str) -> int:
         """Return how many batches are being sent, or ended without telling what they had sent."""
-        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.find(sync))
+        number = select(func.count()).where(
+            OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None)
+        )
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
 
@@ -141,6 +145,7 @@ class Ledger:
 
         Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
         """
+        self._settling.settle_closed(self._database)
         return purge_old(self._database, self._clock, older_than, states_older_than)
 
     def count_person(self, keys: Sequence[str]) -> Purged:

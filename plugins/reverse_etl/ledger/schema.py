@@ -145,6 +145,7 @@ OPEN_BATCHES = Table(
     Column("attempt_id", Integer, primary_key=True, autoincrement=False),
     Column("batch", Integer, primary_key=True, autoincrement=False),
     Column("opened", BigInteger, nullable=False),
+    Column("epoch", Integer),
 )
 
 MAPPINGS = Table(

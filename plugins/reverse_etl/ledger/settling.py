@@ -1,7 +1,8 @@
 """Bringing `row_states` up to date from the outcomes of a batch, in short transactions.
 
 Marks touch only neighbouring rows; row states change all over a large table. So that is done once per batch, in the
-order of the table's key, and nobody who waits for a lock meanwhile waits long.
+order of the table's key, and nobody who waits for a lock meanwhile waits long. A batch of a sync that compares nothing
+is only noted as closed: `settle_closed` makes up for it when somebody asks for row states, which may be never.
 
 Which of two deliveries came last is not read from clocks, which may differ or jump. Attempts are numbered in the order
 they begin, and a state has the number of the newest one there was when it was written, its `epoch`: an attempt with a
@@ -14,13 +15,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 
-from sqlalchemy import Connection, Dialect, func, select, text
+from sqlalchemy import Connection, Dialect, Executable, delete, func, select, text
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.marking import DELIVERED
-from reverse_etl.ledger.schema import OUTCOME_NUMBERS, OUTCOMES, ROW_STATES, RUNS
+from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, ROW_STATES, RUNS
 from reverse_etl.ledger.upserts import or_update
 
 TRIED = tuple(
@@ -75,13 +77,33 @@ class Settling:
             f"ORDER BY row_key, call_kind, at{later_last}, place{later_last} {or_update(dialect, ROW_STATES, updates)}"
         )
 
-    def __call__(self, database: Database, sync: int, attempt: int, batch: int) -> None:
-        """Settle the calls of a batch; `sync` is a label."""
+    def settle_closed(self, database: Database, sync: int | None = None) -> None:
+        """Settle the batches of a sync, or of all, that were closed without that, in the order of their attempts.
+
+        Several may do it at once. It costs as much as the batches have calls.
+        """
+        places = (OPEN_BATCHES.c.sync, OPEN_BATCHES.c.attempt_id, OPEN_BATCHES.c.batch)
+        closed = select(*places, OPEN_BATCHES.c.epoch).where(OPEN_BATCHES.c.epoch.is_not(None))
+        if sync is not None:
+            closed = closed.where(OPEN_BATCHES.c.sync == sync)
+        for label, attempt, batch, epoch in database.fetch("be asked about batches", closed.order_by(*places)):
+            self(database, label, attempt, batch, epoch=epoch)
+            done = delete(OPEN_BATCHES).where(
+                OPEN_BATCHES.c.sync == label,
+                OPEN_BATCHES.c.attempt_id == attempt,
+                OPEN_BATCHES.c.batch == batch,
+                OPEN_BATCHES.c.epoch == epoch,  # opened again meanwhile, it has none
+            )
+            database.write("note that a batch is settled", partial(_execute, statement=done))
+
+    def __call__(self, database: Database, sync: int, attempt: int, batch: int, *, epoch: int | None = None) -> None:
+        """Settle the calls of a batch; `sync` is a label, `epoch` the newest attempt when it was closed, else now."""
         count = select(func.count()).where(
             OUTCOMES.c.attempt_id == attempt, OUTCOMES.c.batch == batch, OUTCOMES.c.outcome.in_(TRIED)
         )
         [(calls,)] = database.fetch("be asked about a batch", count)
-        [(epoch,)] = database.fetch("be asked about runs", select(func.max(RUNS.c.id)))
+        if epoch is None:
+            [(epoch,)] = database.fetch("be asked about runs", select(func.max(RUNS.c.id)))
         for first, beyond in _ranges(-(-calls // CALLS_PER_TRANSACTION)):
             of_batch = {"sync": sync, "attempt": attempt, "batch": batch, "epoch": epoch}
             values = {**of_batch, "first": first, "beyond": beyond}
@@ -94,6 +116,10 @@ class Settling:
             if database.kind == "sqlite" and beyond != BEYOND_ALL:
                 # Who waits for SQLite's one lock looks every few milliseconds.
                 time.sleep(min(time.monotonic() - begin, LONGEST_PAUSE_SECONDS))
+
+
+def _execute(connection: Connection, *, statement: Executable) -> None:
+    connection.execute(statement)
 
 
 BEYOND_ALL = "g"

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("attempt_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("batch", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("opened", sa.BigInteger, nullable=False),
+        sa.Column("epoch", sa.Integer),
         if_not_exists=True,
     )
     op.create_table(
