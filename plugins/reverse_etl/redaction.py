@@ -53,16 +53,22 @@ def key_of(row: Mapping[str, object], columns: Iterable[str]) -> tuple[object, .
     return tuple([row[column] for column in columns])
 
 
-def without_values(payload: object, *, keep: Collection[object] = ()) -> object:
+NAMES_OF_THE_MAPPING = 2
+"""So many levels of a payload have names the mapping gives; what lies deeper comes from a column, names and all."""
+
+
+def without_values(payload: object, *, keep: Collection[object] = (), levels: int = NAMES_OF_THE_MAPPING) -> object:
     """Return a payload with the kind of each value in its place, such as `<text>`; values in `keep` stay.
 
-    Neither a length nor a number is told, and of a list only what its first item looks like.
+    No length, number or size is told.
     """
     match payload:
+        case dict() if levels:
+            return {name: without_values(value, keep=keep, levels=levels - 1) for name, value in payload.items()}
         case dict():
-            return {name: without_values(value, keep=keep) for name, value in payload.items()}
+            return "<object>"
         case list():
-            return [without_values(value, keep=keep) for value in payload[:1]]
+            return "<list>"
         case None:
             return "<null>"
         case bool():

@@ -53,7 +53,7 @@ def hashed(number: int) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: {check,preview,quarantine,purge,forget,watermark}; see reverse-etl --help"),
+        ([], "required: {check,preview,quarantine,purge,forget,watermark}; see reverse-etl --help"),
         (["quarantine"], "required: {list,show,replay,discard}; see reverse-etl quarantine --help"),
         (["quarantine", "show"], "required: SYNC; see reverse-etl quarantine show --help"),
         (["quarantine", "show", "views", "--limit", "0"], "'0' is not a whole number of 1 or more"),

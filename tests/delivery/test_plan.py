@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
 import pytest
 
 from reverse_etl.delivery.outcomes import Outcome
@@ -135,7 +136,7 @@ async def test_a_few_rows_of_each_reason_are_shown_without_a_value_of_theirs() -
     assert "Ada" not in str(made.samples)
     assert "ada" not in str(made.samples)
     payload = made.samples[0]["calls"][1]["payload"]
-    assert payload == {"email": "<text>", "eventName": "page_view", "fields": {"name": "<text>", "n": ["<number>"]}}
+    assert payload == {"email": "<text>", "eventName": "page_view", "fields": {"name": "<text>", "n": "<list>"}}
 
 
 def test_the_batches_of_a_run_are_added_up() -> None:
@@ -157,6 +158,7 @@ def test_the_batches_of_a_run_are_added_up() -> None:
     assert both["requests"] == {"/a": {**cost, "requests": 60, "calls": 120}, "/b": {**cost, "requests": 1}}
     assert both["minutes"] == 2.0
     assert len(both["sample"]) == SAMPLES_OF_A_REASON
+    assert orjson.loads(orjson.dumps(both)) == both
     assert merged([], {}) == {"rows": dict.fromkeys(both["rows"], 0), "requests": {}, "minutes": 0.0, "sample": []}
 
 
@@ -169,9 +171,10 @@ def test_the_batches_of_a_run_are_added_up() -> None:
         (1.5, "<number>"),
         ("", "<text>"),
         ("kept", "kept"),
-        ([], []),
-        ([{"a": 1}, "x"], [{"a": "<number>"}]),
+        ([], "<list>"),
+        ([{"a": 1}, "x"], "<list>"),
         ({}, {}),
+        ({"fields": {"liked": {"ada@example.com": 1}}}, {"fields": {"liked": "<object>"}}),
     ],
 )
 def test_a_value_is_shown_by_its_kind_only(value: object, shown: object) -> None:

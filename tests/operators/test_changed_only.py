@@ -66,12 +66,12 @@ def test_the_result_tells_how_many_were_left_alone(run: Run, shop: Shop, views: 
     assert result["send"] == "changed"
     assert (result["totals"]["successful"], result["totals"]["unchanged"]) == (30, 29)
     assert (result["reasons"], result["problems"]) == ([], [])
-    first, second, *_ = result["records"]
-    assert {name: call["outcome"] for name, call in first["calls"].items()} == {
+    records = {record["outcome"]: record for record in result["records"]}
+    assert {name: call["outcome"] for name, call in records["delivered"]["calls"].items()} == {
         "user_update": "delivered",
         "event_track": "unchanged",
     }
-    assert (second["outcome"], second["reason"], second["calls"]) == ("unchanged", "unchanged", {})
+    assert (records["unchanged"]["reason"], records["unchanged"]["calls"]) == ("unchanged", {})
 
 
 def test_a_column_that_is_not_mapped_may_change(run: Run, shop: Shop, views: Add, sandbox: SandboxServer) -> None:
@@ -101,12 +101,29 @@ def test_a_changed_mapping_counts_as_changed(run: Run, shop: Shop, views: Add, s
     run()
     plain = default_destination()
     assert plain.user is not None
-    more = plain.user.__class__((*plain.user.fields, Field("last_page", column="page")))
+    more = type(plain.user)((*plain.user.fields, Field("last_page", column="page")))
     destination = type(plain)(email="email", user=more, event=plain.event, calls="single")
     finished = run(destination=destination)
     assert finished.counts == {"read": 5, "delivered": 5}
     assert {user["dataFields"]["last_page"] for user in sandbox.users()} == {"pricing"}
     assert len(sandbox.events()) == 5
+
+
+def test_a_dry_run_tells_how_many_rows_only_the_mapping_changed(run: Run, shop: Shop, views: Add) -> None:
+    add_many(shop, 20)
+    run()
+    shop("UPDATE views SET first_name = 'Grace' WHERE id = 3")
+    views("new@example.com")
+    plain = default_destination()
+    assert plain.user is not None
+    more = type(plain.user)((*plain.user.fields, Field("last_page", column="page")))
+    destination = type(plain)(email="email", user=more, event=plain.event, calls="single")
+    predicted = run(destination=destination, dry_run=True)
+    assert predicted.counts == {"read": 21, "planned": 21}
+    rows = {name: count for name, count in predicted.result["prediction"]["rows"].items() if count}
+    assert rows == {"new": 1, "changed": 1, "changed_mapping": 19}
+    assert run(destination=destination).counts == {"read": 21, "delivered": 21}
+    assert run(destination=destination).counts == {"read": 21, "unchanged": 21}
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,24 @@ def test_a_dry_run_sends_nothing(run: Run, shop: Shop, there: Workspace) -> None
     assert there.requests == []
 
 
+def test_only_who_changed_is_sent_when_the_run_says_so(run: Run, shop: Shop, there: Workspace) -> None:
+    run()
+    there.bodies.clear()
+    ((email,),) = shop("SELECT email FROM customers WHERE id = 3")
+    shop("UPDATE customers SET first_name = 'Grace' WHERE id = 3")
+    predicted = run(send="changed", dry_run=True).result["prediction"]
+    assert (predicted["rows"]["changed"], predicted["rows"]["unchanged"]) == (1, 4)
+    assert predicted["requests"] == {"/v1/batch": {"requests": 1, "calls": 1, "per_second": 990.0}}
+    assert there.messages == []
+    assert run(send="changed").counts == {"read": 5, "delivered": 1, "unchanged": 4}
+    (message,) = there.messages
+    assert (message["type"], message["traits"]["email"], message["traits"]["first_name"]) == (
+        "identify",
+        email,
+        "Grace",
+    )
+
+
 def test_a_bad_person_is_quarantined_and_the_others_are_delivered(run: Run, shop: Shop, there: Workspace) -> None:
     there.refuse = lambda message: message["userId"] == "3"
     finished = run()

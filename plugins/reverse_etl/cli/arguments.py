@@ -72,9 +72,7 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="preview")
     parser.add_argument("sync", metavar="SYNC")
     parser.add_argument("--date", metavar="DAY", help="the UTC day (default: the day that just ended)")
-    parser.add_argument(
-        "--window-days", type=_count, default=7, metavar="DAYS", help="days of source rows (default: 7)"
-    )
+    parser.add_argument("--window-days", type=_count, metavar="DAYS", help="days of rows (default: as the DAG has it)")
     parser.add_argument("--send", choices=("all", "changed"), help="what to send (default: as the sync says)")
     parser.add_argument("--batch-rows", type=_count, default=50_000, help="rows of one batch (default: 50000)")
     parser.add_argument("--json", action="store_true", help="as JSON")

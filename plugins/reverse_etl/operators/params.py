@@ -38,7 +38,7 @@ def sync_params(*, window_days: int = 7, batch_rows: int = 50_000) -> dict[str, 
             False,
             type="boolean",
             title="Dry run",
-            description="Read, check and render every row, but send nothing.",
+            description="Find out what the run would do, and send nothing.",
         ),
         "send": Param(
             AS_THE_SYNC_SAYS,
