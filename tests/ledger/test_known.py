@@ -63,6 +63,17 @@ def test_rows_another_run_delivered_meanwhile_are_told_apart_and_not_forgotten(l
     assert ledger.known_rows(SYNC).forget(keys, before=reading) == 0
 
 
+def test_an_attempt_is_overtaken_by_other_runs_of_its_sync_alone(ledger: Ledger) -> None:
+    first = ledger.begin(ref(run_id="one"))
+    again = ledger.begin(ref(run_id="one", attempt=1))
+    ledger.begin(ref(run_id="two", sync="other"))
+    assert not first.is_overtaken(first.id)
+    two = ledger.begin(ref(run_id="two"))
+    assert first.is_overtaken(first.id)
+    assert again.is_overtaken(first.id)
+    assert not again.is_overtaken(two.id)
+
+
 def test_many_rows_are_forgotten_in_parts(ledger: Ledger) -> None:
     names = [f"p{number}" for number in range(1200)]
     run(ledger, "one", *names)

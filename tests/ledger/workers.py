@@ -61,7 +61,11 @@ def watermark(ledger: Ledger, number: int, end: int) -> None:
     say(ledger.watermarks.move(run, place(end)))
 
 
-WORK = {"watermark": watermark, "open": opened, "lease": lease, "take": take, "mark": mark}
+def turn(ledger: Ledger, number: int) -> None:
+    say(ledger.turns.take("customers", "daily", f"run {number}", 300.0) is None)
+
+
+WORK = {"turn": turn, "watermark": watermark, "open": opened, "lease": lease, "take": take, "mark": mark}
 
 if __name__ == "__main__":
     main()

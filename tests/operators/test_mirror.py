@@ -25,8 +25,10 @@ from reverse_etl.customerio.config import (
 from reverse_etl.errors import LedgerUnavailable
 from reverse_etl.iterable.config import DeleteUser, IterableDestination, RemoveFromList, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.ledger.records import RunRef
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import Mirror
+from reverse_etl.operators.ledger import open_ledger
 from reverse_etl.operators.mirror_tasks import RemoveOperator
 from reverse_etl.operators.preview import preview
 from reverse_etl.run_day import RunDay
@@ -405,6 +407,30 @@ def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
     # One for the row that is still there, one for each user deleted.
     assert sandbox.stats()["requests_total"] == before + 3
     assert len(known(each_ledger)) == 1
+
+
+@pytest.mark.parametrize("how", ["has begun since", "sends rows of sync members"])
+def test_a_removal_found_before_another_run_began_is_left_to_that_run(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Overtaken(RemoveOperator):
+        def execute(self, context: Any) -> None:
+            with open_ledger() as ledger:
+                if how == "has begun since":
+                    ledger.begin(RunRef("another", "later", "members", 0, date(2026, 1, 14), 7))
+                else:
+                    ledger.turns.give_back("members", "members", context["dag_run"].run_id)
+                    ledger.turns.take("members", "another", "later", 1)
+            super().execute(context)
+
+    members(1, 2, 3)
+    run()
+    members(1)
+    finished = run(remove_operator=Overtaken)
+    assert (finished.state, finished.states("remove")) == ("success", ["skipped"])
+    assert f"{how}" in capsys.readouterr().out
+    assert flags(sandbox) == here(1, 2, 3)
+    assert run().result["removals"]["outcomes"] == {"delivered": 2}
 
 
 def test_members_of_a_purged_person_are_forgotten(

@@ -104,10 +104,17 @@ def test_nothing_goes_before_a_person_says_so_and_killed_removals_lose_and_doubl
     assert removals(live, rejected)["outcomes"] == {}
     assert (users(sandbox), known(live)) == (everybody, ROWS)
 
-    sandbox.settings(latency_ms=300)
-    before = sandbox.stats()["requests_total"]
+    overtaken = live.start(MEMBERS)
+    asked(live, overtaken)
     approved = live.start(MEMBERS, batch_rows=BATCH)
     asked(live, approved)
+    answer(live, overtaken, "Approve")
+    assert live.ended(MEMBERS, overtaken, within=60) == "success"
+    assert [task["state"] for task in live.tasks(MEMBERS, overtaken, "remove")] == ["skipped"]
+    assert (users(sandbox), known(live)) == (everybody, ROWS)
+
+    sandbox.settings(latency_ms=300)
+    before = sandbox.stats()["requests_total"]
     answer(live, approved, "Approve")
     lived = kill_deliveries(live, KILLS, random.Random(SEED), within=90)
     sandbox.settings(latency_ms=0)

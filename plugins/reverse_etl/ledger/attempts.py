@@ -106,6 +106,13 @@ class Attempt:
         )
         self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
 
+    def is_overtaken(self, since: int) -> bool:
+        """Whether another run of the sync began after the attempt with the id `since`."""
+        others = (RUNS.c.dag_id != self.ref.dag_id) | (RUNS.c.run_id != self.ref.run_id)
+        later = select(func.count()).where(RUNS.c.sync == self.ref.sync, RUNS.c.id > since, others)
+        [(count,)] = self._read(later)
+        return bool(count)
+
     def note_mapping(self, mapping: str) -> None:
         """Remember the mapping, as text, that the attempt renders its rows with."""
         sync = self._labels.number(self.ref.sync)

@@ -48,7 +48,7 @@ class Leaving:
 
     Of the `known` rows the platform may hold, `removed` are to be removed; the people of `staying` have another row in
     the source, and those of `unknown` were not kept. `reasons` say why somebody is to be asked first; `sample` are
-    hashed keys.
+    hashed keys. `attempt` is the attempt whose rows were compared, in the ledger's number; none in a dry run.
     """
 
     known: int = 0
@@ -57,6 +57,7 @@ class Leaving:
     staying: int = 0
     reasons: list[str] = field(default_factory=list)
     sample: list[str] = field(default_factory=list)
+    attempt: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, for XCom."""
@@ -105,7 +106,8 @@ def find_leaving(
     paths, members = _paths(batches), members_of(sync)
     current = members.hashes_of(paths)
     with open_ledger() as ledger:
-        known, left, gone = _left(ledger, sync, ref, current)
+        attempt = None if ref is None else ledger.begin(ref).id
+        known, left, gone = _left(ledger, sync, attempt, current)
     found = list(members.of(gone))
     if ref is not None:
         members.keep(current, left)
@@ -120,6 +122,7 @@ def find_leaving(
         staying=staying,
         reasons=sync.mirror.reasons(read=len(current), known=held, removed=removed),
         sample=first_hexes(leaving, SAMPLE),
+        attempt=attempt,
     )
     return found_out, refs
 
@@ -139,6 +142,12 @@ def plan_removals(sync: Sync, batches: Sequence[BatchRef], folder: ObjectStorage
     return plans
 
 
+def is_overtaken(ref: RunRef, attempt: int) -> bool:
+    """Whether another run of the sync has begun since an attempt of the run compared its rows; then it knows better."""
+    with open_ledger() as ledger:
+        return ledger.begin(ref).is_overtaken(attempt)
+
+
 def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
     """Forget what was delivered of the rows that were removed, so that one that comes back is sent; return how many."""
     from reverse_etl.delivery.outcomes import Outcome
@@ -152,22 +161,21 @@ def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
 
 
 def _left(
-    ledger: Ledger, sync: Sync, ref: RunRef | None, current: SortedHashes
+    ledger: Ledger, sync: Sync, attempt: int | None, current: SortedHashes
 ) -> tuple[int, pa.Array[Any], pa.Array[Any]]:
     """Return how many rows the platform may hold, and the hashed keys of those that are not in `current`.
 
-    Of the latter once all, and once those settled before the attempt began.
+    Of the latter once all, and once those settled before `attempt` began.
     """
     from reverse_etl.staging.members import from_hex, joined
 
-    began = None if ref is None else ledger.begin(ref).id
     known = 0
     left: list[pa.Array[Any]] = []
     settled: list[pa.Array[Any]] = []
     for page in ledger.known_rows(sync.name).pages():
         known += len(page)
         left.append(current.missing(from_hex(key for key, _ in page)))
-        settled.append(current.missing(from_hex(key for key, epoch in page if began is None or epoch < began)))
+        settled.append(current.missing(from_hex(key for key, epoch in page if attempt is None or epoch < attempt)))
     return known, joined(left), joined(settled)
 
 

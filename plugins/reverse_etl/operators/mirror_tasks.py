@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ObjectStoragePath, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
-from reverse_etl.errors import ConfigurationError
+from reverse_etl.errors import ConfigurationError, SyncBusy
 from reverse_etl.operators.base import (
     DELIVERY,
     RETRY_POLICY,
@@ -22,7 +23,16 @@ from reverse_etl.operators.base import (
 from reverse_etl.operators.batch import deliver_batch, try_failed_again
 from reverse_etl.operators.deliver import LABEL
 from reverse_etl.operators.ledger import recording, run_ref
-from reverse_etl.operators.mirror import LEAVING, PLANNED, REMOVED_FOLDER, find_leaving, forget_removed, plan_removals
+from reverse_etl.operators.mirror import (
+    LEAVING,
+    PLANNED,
+    REMOVED_FOLDER,
+    find_leaving,
+    forget_removed,
+    is_overtaken,
+    plan_removals,
+)
+from reverse_etl.operators.turns import give_turn_back, keeping_turn
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -47,7 +57,7 @@ class FindLeavingOperator(SyncOperator):
         self.extract_task_id = extract_task_id
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        """Find; raises LedgerUnavailable, StagingError and ConfigurationError."""
+        """Find; raises LedgerUnavailable, StagingError, ConfigurationError, and SyncBusy when another run took over."""
         from reverse_etl.staging.batches import BatchRef
 
         params = RunParams.of(context)
@@ -55,15 +65,17 @@ class FindLeavingOperator(SyncOperator):
             self.log.info("A trial has not read everything: nothing is removed")
             return []
         references = pulled(context["ti"], self.extract_task_id, "return_value")
-        folder = staging_folder(self.sync, context) / REMOVED_FOLDER
-        leaving, refs = find_leaving(
-            self.sync,
-            [BatchRef.from_dict(reference) for reference in references],
-            None if params.dry_run else run_ref(self.sync, context, self.extract_task_id),
-            folder,
-            removed_at=context["dag_run"].run_after.astimezone(UTC),
-            batch_rows=params.batch_rows,
-        )
+        folder, dag_run = staging_folder(self.sync, context) / REMOVED_FOLDER, context["dag_run"]
+        turn = nullcontext() if params.dry_run else keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id)
+        with turn:
+            leaving, refs = find_leaving(
+                self.sync,
+                [BatchRef.from_dict(reference) for reference in references],
+                None if params.dry_run else run_ref(self.sync, context, self.extract_task_id),
+                folder,
+                removed_at=dag_run.run_after.astimezone(UTC),
+                batch_rows=params.batch_rows,
+            )
         self.log.info("%s", leaving)
         planned = plan_removals(self.sync, refs, folder, self.log) if params.dry_run else []
         context["ti"].xcom_push(LEAVING, {**leaving.as_dict(), PLANNED: planned})
@@ -73,7 +85,8 @@ class FindLeavingOperator(SyncOperator):
 class ApproveRemovalOperator(ApprovalOperator):
     """Asks in the Airflow UI before an empty source, or more than the mirror's share of rows, is acted upon.
 
-    Otherwise it ends at once. Until somebody answers nothing is removed; after a rejection nothing is either.
+    Otherwise it ends at once. Until somebody answers nothing is removed; after a rejection nothing is either. Other
+    runs of the sync may begin meanwhile: then this one removes nothing any more, whatever the answer.
     `response_timeout` limits the wait: then the task fails.
     """
 
@@ -92,6 +105,7 @@ class ApproveRemovalOperator(ApprovalOperator):
             return None
         self.subject = f"Remove {leaving['removed']} of {leaving['known']} rows of {self.sync.name}?"
         self.body = _question(self.sync, leaving)
+        give_turn_back(self.sync.name, context["dag_run"].dag_id, context["dag_run"].run_id)
         return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
@@ -137,10 +151,24 @@ class RemoveOperator(SyncOperator):
         return cls.partial(sync=sync, **kwargs).expand(batch=batches)
 
     def execute(self, context: Any) -> None:
-        """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
+        """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows.
+
+        Where another run of the sync has read the source since, nothing is done: it may have seen somebody come back.
+        """
+        leaving = pulled(context["ti"], self.find_task_id, LEAVING)
+        self._check_approved(context["ti"], leaving)
+        dag_run = context["dag_run"]
+        try:
+            with keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id):
+                if is_overtaken(run_ref(self.sync, context, self.extract_task_id), leaving["attempt"]):
+                    raise AirflowSkipException("another run of the sync has begun since: nothing is removed")
+                self._remove(context)
+        except SyncBusy as busy:
+            raise AirflowSkipException(f"{busy}: nothing is removed") from None
+
+    def _remove(self, context: Any) -> None:
         from reverse_etl.staging.batches import BatchRef
 
-        self._check_approved(context["ti"])
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
         removal = self.sync.removal()
@@ -163,8 +191,7 @@ class RemoveOperator(SyncOperator):
         forgotten = forget_removed(self.sync, run_ref(self.sync, context, self.extract_task_id), results)
         self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
 
-    def _check_approved(self, ti: Any) -> None:
-        leaving = pulled(ti, self.find_task_id, LEAVING)
+    def _check_approved(self, ti: Any, leaving: Mapping[str, Any]) -> None:
         if not leaving["reasons"]:
             return
         approved = ti.xcom_pull(task_ids=self.approve_task_id, key=APPROVED)
