@@ -103,9 +103,7 @@ def _show(part: str, results: Sequence[dict[str, Any]]) -> list[tuple[bool, str]
             print(report.speed_table(lines, compared_with=parts.DRT))
             return report.unlimited_verdicts(lines, ours=parts.UNLEDGERED, bare=parts.BARE, drt=parts.DRT)
         case "changed":
-            print(
-                "\nChanged only: the first run in bulk, then one where 1 % of the rows changed; published limits, 50 ms latency."
-            )
+            print("\nChanged only: the first run, then one of 1 % of the rows; published limits, 50 ms latency.")
             print(report.changed_table(results))
             return report.changed_verdicts(results)
         case "customerio":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,6 +16,15 @@ import orjson
 from reverse_etl.errors import ConfigurationError, InvalidRow
 
 LARGEST_INTEGER = 2**63 - 1
+
+MOST_NEGATIVE_IN_JSON, LARGEST_IN_JSON = -(2**63), 2**64 - 1
+"""Whole numbers written in a JSON column stay exact within these; beyond, the decoder makes them floats."""
+
+LONGEST_INTEGER = 20
+"""Characters of either."""
+
+MANY_DIGITS = re.compile("[0-9]{19}")
+STRING_OR_NUMBER = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*')
 
 
 class Kind(StrEnum):
@@ -254,10 +264,14 @@ def as_boolean(value: object) -> bool:
 
 def as_json(value: object) -> object:
     """Return the value written in a JSON column."""
+    text = as_text(value)
     try:
-        return orjson.loads(as_text(value))
+        decoded = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise InvalidRow("not_json", "the text is not JSON") from None
+    if MANY_DIGITS.search(text) and any(map(_is_too_large, STRING_OR_NUMBER.findall(text))):
+        raise InvalidRow("number_too_large", "a whole number does not fit 64 bits")
+    return decoded
 
 
 def json_bytes(payload: object) -> bytes:
@@ -292,6 +306,13 @@ def _finite(value: float | Decimal) -> bool:
     if isinstance(value, Decimal):
         return value.is_finite()
     return isinstance(value, int) or math.isfinite(value)
+
+
+def _is_too_large(token: str) -> bool:
+    """Whether a string or number, as JSON writes it, is a whole number that would lose digits."""
+    if not token.removeprefix("-").isdecimal():
+        return False
+    return len(token) > LONGEST_INTEGER or not MOST_NEGATIVE_IN_JSON <= int(token) <= LARGEST_IN_JSON
 
 
 def _type(value: object) -> str:

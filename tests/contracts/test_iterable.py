@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
 from reverse_etl.delivery.privacy import Action, PersonId
+from reverse_etl.delivery.verdicts import tell_nobody
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.bulk import CLOSING, SHAPES
 from reverse_etl.iterable.client import IterableClient
@@ -168,7 +169,7 @@ async def test_what_a_sync_sends_fits_the_schema_of_its_path(calls: Any) -> None
     async with wire() as (opened, seen):
         delivery = IterableDelivery(opened, "contract", ("id",), MAPPING, calls=calls, requests_in_flight=1)
         for call in delivery.render(ROW).calls:
-            await delivery.send([call])
+            await delivery.send([call], tell_nobody)
     paths = {"single": ("users/update", "events/track"), "bulk": ("users/bulkUpdate", "events/trackBulk")}
     assert [path for path, _ in seen] == [f"/api/{path}" for path in paths[calls]]
     for path, body in seen:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Tell, Verdict
 from reverse_etl.delivery.engine import DeliveryEngine
 from reverse_etl.delivery.outcomes import Receipt, RowResult
 from reverse_etl.errors import (
@@ -62,7 +62,7 @@ class Platform:
     def pace(self, kind: str) -> Pace:
         return Pace(f"/{self.lane or kind}", 10)
 
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+    async def send(self, calls: Sequence[Call], tell: Tell) -> Sequence[Verdict]:
         assert self.lane or len({call.kind for call in calls}) == 1
         assert 1 <= len(calls) <= self.pack
         people = [call.identity["person"] for call in calls]

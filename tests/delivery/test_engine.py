@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pytest
 
 from reverse_etl.delivery.breaker import FAILED_BEFORE_FIRST_ANSWER, FAILED_IN_A_ROW
-from reverse_etl.delivery.destination import Call, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, RenderedRow, Tell, Verdict
 from reverse_etl.delivery.engine import PACKS_AHEAD
 from reverse_etl.delivery.outcomes import Outcome, add_up
 from reverse_etl.errors import (
@@ -206,7 +206,7 @@ async def test_a_wrong_key_costs_one_request_also_in_packs() -> None:
 
 async def test_a_bug_in_sending_ends_the_delivery_with_that_bug() -> None:
     class Broken(Platform):
-        async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+        async def send(self, calls: Sequence[Call], tell: Tell) -> Sequence[Verdict]:
             raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):

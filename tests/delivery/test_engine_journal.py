@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from reverse_etl.delivery.destination import RenderedRow
+from reverse_etl.delivery.destination import Call, RenderedRow, Tell, Verdict
 from reverse_etl.delivery.journal import WHOLE_ROW, Mark
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, add_up
 from reverse_etl.errors import (
@@ -82,6 +82,61 @@ async def test_an_event_leaves_only_after_its_users_update_is_in_the_journal() -
 
     await Run(Platform(judge, pack=7), journal=memory).deliver(rows(50))
     assert missing == []
+
+
+class InParts(Platform):
+    """Tells of all calls of a pack but the last; that one it waits for, or the account is refused for it."""
+
+    def __init__(self, *, refused: AuthenticationRefused | None = None) -> None:
+        super().__init__(pack=10)
+        self.refused = refused
+        self.waits = asyncio.Event()
+        self.ends = asyncio.Event()
+
+    async def send(self, calls: Sequence[Call], tell: Tell) -> Sequence[Verdict]:
+        verdicts = await super().send(calls, tell)
+        if len(calls) > 1:
+            await tell(dict(enumerate(verdicts[:-1])))
+            if self.refused is not None:
+                raise self.refused
+            self.waits.set()
+            await self.ends.wait()
+        return verdicts
+
+
+async def test_a_kill_while_a_pack_waits_for_one_call_resends_that_call_alone() -> None:
+    platform, memory = InParts(), Memory()
+    delivering = asyncio.create_task(Run(platform, journal=memory).deliver(rows(10)))
+    await platform.waits.wait()
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
+    marked = memory.outcomes()
+    assert {(HASH((number,)), "update") for number in range(9)} <= marked.keys()
+    again = await Run(Platform(pack=10), journal=memory).deliver(rows(10))
+    assert ("update", 9) in again.platform.sent
+    assert len([call for call, _ in again.platform.sent if call == "update"]) == 1
+    assert again.counts == {"delivered": 10}
+
+
+async def test_rows_a_pack_tells_of_early_go_on_and_no_call_is_marked_twice() -> None:
+    platform, memory = InParts(), Memory()
+    run = Run(platform, journal=memory)
+    delivering = asyncio.create_task(run.deliver(rows(25)))
+    await platform.waits.wait()
+    platform.ends.set()
+    await delivering
+    assert run.counts == {"delivered": 25}
+    assert len(platform.sent) == len(set(platform.sent)) == len(memory.marks) == 50
+
+
+async def test_what_a_pack_tells_before_the_account_is_refused_stays_in_the_journal() -> None:
+    memory = Memory()
+    run = Run(InParts(refused=AuthenticationRefused("no", status=401)), journal=memory)
+    with pytest.raises(AuthenticationRefused):
+        await run.deliver(rows(10))
+    assert memory.outcomes() == {(HASH((number,)), "update"): Outcome.DELIVERED for number in range(9)}
+    assert run.counts == {"failed": 10}
+    assert [call.outcome for call in run.by_id(3).calls] == [Outcome.DELIVERED]
 
 
 async def test_what_an_earlier_try_settled_is_not_sent_again_and_has_its_old_result() -> None:

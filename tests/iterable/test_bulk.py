@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,13 +13,15 @@ import pytest
 
 from reverse_etl.delivery.destination import Call, Verdict
 from reverse_etl.delivery.outcomes import Receipt
-from reverse_etl.delivery.retry import RetryPolicy
-from reverse_etl.errors import AuthenticationRefused
+from reverse_etl.delivery.retry import RetryPolicy, Sleep
+from reverse_etl.errors import AuthenticationRefused, InvalidRow
 from reverse_etl.iterable.bulk import BulkSender
 from reverse_etl.iterable.client import IterableClient
+from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.connection import IterableConnection
-from reverse_etl.iterable.limits import BULK_BODY_BYTES, Endpoint, Limit
-from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE
+from reverse_etl.iterable.limits import BULK_BODY_BYTES, LARGEST_CALL_BYTES, Endpoint, Limit
+from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE, RowRenderer
+from reverse_etl.mapping import Field
 from reverse_etl.sandbox.testing import JWT_KEY, SERVER_KEY, SandboxServer
 
 UPDATE, BULK_UPDATE = "POST /api/users/update", "POST /api/users/bulkUpdate"
@@ -134,6 +138,18 @@ async def test_rows_the_answer_refuses_without_naming_them_are_resent_singly(
     assert requests(sandbox, BULK_UPDATE) == 1
 
 
+async def test_a_conflict_that_names_another_row_rejects_the_row_that_has_it(sandbox: SandboxServer) -> None:
+    sandbox.settings(project_type="hybrid")
+    sandbox.post("/api/users/update", {"email": "ann@example.com", "userId": "u1"})
+    in_the_way = Call(USER_UPDATE, b'{"userId":"u1","dataFields":{"plan":"pro"}}', {"userId": "u1"})
+    identity = {"email": "ann@example.com", "userId": "u9"}
+    refused = Call(USER_UPDATE, orjson.dumps({**identity, "dataFields": {"plan": "none"}}), identity)
+    verdicts = await send(sandbox, [update(1), in_the_way, refused, update(2)])
+    assert [isinstance(verdict, Receipt) for verdict in verdicts] == [True, True, False, True]
+    assert codes(verdicts)["ExternalKeyConflict"] == 1
+    assert {user["dataFields"]["plan"] for user in sandbox.users()} == {"pro"}
+
+
 async def test_events_of_users_not_visible_yet_are_sent_again(sandbox: SandboxServer) -> None:
     sandbox.settings(visibility_delay_seconds=0.6)
     connection = IterableConnection(api_key=SERVER_KEY, host=sandbox.url)
@@ -147,6 +163,77 @@ async def test_events_of_users_not_visible_yet_are_sent_again(sandbox: SandboxSe
 
 async def test_events_of_users_who_never_appear_fail_with_the_reason(sandbox: SandboxServer) -> None:
     assert codes(await send(sandbox, [event(n) for n in range(5)])) == {"user_not_found": 5}
+
+
+class Told:
+    """Keeps the verdicts told early, with the requests that had been made by then; each call may be told once."""
+
+    def __init__(self, sandbox: SandboxServer) -> None:
+        self.sandbox = sandbox
+        self.places: dict[int, Verdict] = {}
+        self.after_requests: list[int] = []
+
+    async def __call__(self, found: Mapping[int, Verdict]) -> None:
+        assert not found.keys() & self.places.keys()
+        self.places |= found
+        self.after_requests.append(self.sandbox.stats()["requests_total"])
+
+
+async def send_and_tell(
+    sandbox: SandboxServer, pack: list[Call], told: Told, sleep: Sleep = no_wait
+) -> Sequence[Verdict]:
+    connection = IterableConnection(api_key=SERVER_KEY, host=sandbox.url)
+    async with IterableClient(connection, retry=RetryPolicy(sleep=no_wait), limits=NO_LIMITS) as client:
+        return await BulkSender(client, sleep=sleep).send(pack, told)
+
+
+async def test_events_that_went_through_are_told_before_the_others_are_waited_for(sandbox: SandboxServer) -> None:
+    await send(sandbox, [update(n) for n in range(8)])
+    told, waits = Told(sandbox), []
+
+    async def wait(seconds: float) -> None:
+        waits.append((seconds, sorted(told.places)))
+        if len(waits) == 2:
+            await send(sandbox, [update(8)])
+
+    verdicts = await send_and_tell(sandbox, [event(n) for n in range(10)], told, wait)
+    first = list(range(8))
+    assert waits == [(1.0, first), (2.0, first), (4.0, [*first, 8]), (8.0, [*first, 8]), (15.0, [*first, 8])]
+    assert codes(list(verdicts)) == {"delivered": 9, "user_not_found": 1}
+
+
+async def test_a_clean_pack_has_nothing_to_tell_before_its_end(sandbox: SandboxServer) -> None:
+    told = Told(sandbox)
+    assert codes(list(await send_and_tell(sandbox, [update(n) for n in range(10)], told))) == {"delivered": 10}
+    assert told.places == {}
+
+
+async def test_the_half_of_a_divided_pack_that_went_through_is_told_before_the_other_is_sent(
+    sandbox: SandboxServer,
+) -> None:
+    sandbox.post("/api/users/update", {"email": "early@example.com", "dataFields": {"age": 5}})
+    told, before = Told(sandbox), sandbox.stats()["requests_total"]
+    verdicts = await send_and_tell(sandbox, [update(n, age="old" if n == 7 else n) for n in range(8)], told)
+    assert codes(list(verdicts)) == {"delivered": 7, "RequestFieldsTypesMismatched": 1}
+    assert sorted(told.places) == list(range(7))
+    assert [after - before for after in told.after_requests] == [2, 4, 6]  # of 7: each half is sent once
+
+
+async def test_calls_that_went_through_singly_are_told_although_the_account_is_refused_for_another(
+    sandbox: SandboxServer,
+) -> None:
+    sandbox.faults(
+        [
+            {"path": "*bulkUpdate", "kind": "refuse_rows", "share": 1.0, "seed": 3, "list": "unexplained"},
+            {"path": "*users/update", "kind": "status", "status": 401, "match_email": "p3@example.com"},
+        ]
+    )
+    told = Told(sandbox)
+    with pytest.raises(AuthenticationRefused):
+        await send_and_tell(sandbox, [update(n) for n in range(300)], told)
+    stored = {user["email"] for user in sandbox.users()}
+    assert {f"p{place}@example.com" for place in told.places} <= stored
+    assert 3 not in told.places
 
 
 async def test_a_disallowed_event_is_rejected_and_the_others_arrive(sandbox: SandboxServer) -> None:
@@ -178,6 +265,23 @@ async def test_dropped_fields_are_said_once(sandbox: SandboxServer, caplog: pyte
     dropped = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
     assert len(dropped) == 1
     assert "brand_new" in dropped[0]
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+@pytest.mark.parametrize("kind", ["user", "event"])
+async def test_the_largest_call_that_is_not_refused_before_sending_fits_into_a_bulk_request(
+    sandbox: SandboxServer, kind: str
+) -> None:
+    user = UserUpdate((Field("note"),)) if kind == "user" else None
+    event = EventTrack("page_view", created_at="seen_at", fields=(Field("note"),)) if kind == "event" else None
+    render = RowRenderer("views", ("email",), IterableDestination(email="email", user=user, event=event))
+    row = {"email": "p1@example.com", "seen_at": datetime(2026, 1, 13, tzinfo=UTC), "note": ""}
+    around = len(render(row).calls[0].body)
+    calls = list(render({**row, "note": "x" * (LARGEST_CALL_BYTES - around)}).calls)
+    assert len(calls[0].body) == LARGEST_CALL_BYTES
+    with pytest.raises(InvalidRow, match="too_large"):
+        render({**row, "note": "x" * (LARGEST_CALL_BYTES - around + 1)})
+    assert codes(await send(sandbox, [update(1)], calls)) == {"delivered": 2}
 
 
 def test_a_full_pack_stays_below_the_documented_size() -> None:

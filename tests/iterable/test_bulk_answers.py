@@ -104,7 +104,6 @@ def test_a_bad_body_names_the_rows_that_are_bad(params: object, rows: set[int]) 
     [
         ("invalid", CallRejected, "invalid_identifier"),
         ("invalidData", CallRejected, "invalid_data"),
-        ("conflict", CallRejected, "identity_conflict"),
         ("forgotten", UserSuppressed, "ForgottenUserError"),
         ("notFound", CallFailed, "user_not_found"),
     ],
@@ -172,9 +171,38 @@ def test_an_empty_name_stands_for_no_row(lists: dict[str, list[str]]) -> None:
     assert codes(verdicts(failedUpdates=lists)) == ["open"] * 3
 
 
-def test_a_row_named_although_no_failure_is_counted_is_refused() -> None:
-    found = read({"successCount": 3, "failCount": 0, "failedUpdates": {"invalidEmails": ["ada@example.com"]}})
-    assert codes(found.verdicts(CALLS)) == ["invalid_identifier", "delivered", "delivered"]
+@pytest.mark.parametrize(
+    ("failed", "lists"),
+    [
+        (0, {"invalidEmails": ["ada@example.com"]}),
+        (1, {"invalidEmails": ["ada@example.com"], "notFoundUserIds": ["Bob7"]}),
+        (1, {"invalidEmails": ["ada@example.com", "eve@example.com"], "invalidUserIds": ["Bob7"]}),
+    ],
+)
+def test_nothing_is_believed_of_an_answer_that_names_more_rows_than_it_counts(
+    failed: int, lists: dict[str, list[str]]
+) -> None:
+    answer = read({"successCount": 3 - failed, "failCount": failed, "failedUpdates": lists})
+    assert codes(answer.verdicts(CALLS)) == ["open"] * 3
+
+
+@pytest.mark.parametrize("lists", [{"conflictEmails": ["ada@example.com"]}, {"conflictUserIds": ["Bob7", "nobody"]}])
+@pytest.mark.parametrize("failed", [0, 1, 2])
+def test_a_conflict_leaves_open_which_row_was_refused(lists: dict[str, list[str]], failed: int) -> None:
+    """The lists hold the identifier in the way: ada's row may be applied, and the one refused be eve's."""
+    answer = read({"successCount": 3 - failed, "failCount": failed, "failedUpdates": lists})
+    assert codes(answer.verdicts(CALLS)) == ["open"] * 3
+
+
+def test_a_row_in_another_list_is_refused_beside_a_conflict() -> None:
+    lists = {"conflictEmails": ["eve@example.com"], "forgottenEmails": ["ada@example.com"]}
+    found = read({"successCount": 1, "failCount": 2, "failedUpdates": lists}).verdicts(CALLS)
+    assert codes(found) == ["ForgottenUserError", "open", "open"]
+
+
+def test_failures_between_those_with_and_without_disallowed_events_leave_the_others_open() -> None:
+    found = read({"successCount": 2, "failCount": 1, "disallowedEventNames": ["page_view"]}).verdicts(CALLS)
+    assert codes(found) == ["event_disallowed", "event_disallowed", "open"]
 
 
 def test_dropped_fields_are_told() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reverse_etl.delivery.destination import Call, Verdict
+from reverse_etl.delivery.destination import Call, Tell, Verdict
 from reverse_etl.delivery.engine import DeliveryEngine
 from reverse_etl.delivery.outcomes import Outcome, Totals
 from reverse_etl.delivery.plan import Plan
@@ -142,14 +142,14 @@ class Mortal(IterableDelivery):
         self._kill = kill
         self._requests = 0
 
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+    async def send(self, calls: Sequence[Call], tell: Tell) -> Sequence[Verdict]:
         self._requests += 1
         dies = self._kill is not None and self._requests >= self._kill.request
         if not dies:
-            return await super().send(calls)
+            return await super().send(calls, tell)
         assert self._kill is not None
         if self._kill.arrives:
-            await super().send(calls)
+            await super().send(calls, tell)
         raise Killed
 
 

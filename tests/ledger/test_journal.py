@@ -55,3 +55,12 @@ async def test_after_a_mark_that_failed_no_other_is_taken(sqlite_ledger: Ledger)
     with pytest.raises(ConfigurationError):
         await journal.mark([mark("bert", Outcome.DELIVERED)])
     assert attempt.outcomes(0) == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.SUPPRESSED, Outcome.REJECTED, Outcome.FAILED])
+async def test_who_only_asks_is_told_every_result_there_is(ledger: Ledger, outcome: Outcome) -> None:
+    attempt = ledger.begin(ref())
+    await BatchJournal(attempt, 0).mark([mark("anna", outcome)])
+    asking = BatchJournal(attempt, 0, sends=False)
+    assert asking.settled(key("anna"), UPDATE, FINGERPRINT) == mark("anna", outcome).result
+    assert asking.settled(key("anna"), UPDATE, OTHER_FINGERPRINT) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import DestinationUnavailable, UserSuppressed
 from reverse_etl.iterable.bulk_answers import LISTS
 from reverse_etl.iterable.config import IterableDestination
-from reverse_etl.iterable.payloads import USER_UPDATE, RowRenderer
+from reverse_etl.iterable.payloads import EVENT_TRACK, USER_UPDATE, RowRenderer
+from reverse_etl.ledger.journal import FINAL
+from reverse_etl.ledger.records import RunRef
 from reverse_etl.operators.base import RETRY_POLICY
 from reverse_etl.sandbox.faults import FaultRule
-from tests.reliability import source
+from tests.reliability import batches, source, workers
 from tests.reliability.batches import deliver
 from tests.reliability.conftest import Scene
 from tests.reliability.source import Fate, Source
@@ -102,7 +106,7 @@ def test_half_refused_batches_end_with_the_reason_of_each_row(scene: Scene, list
 
 def refused_by(rule: FaultRule, planned: Source, listed: str, folder: Path) -> Source:
     """Return the source with the fates under a rule that refuses the same rows of a bulk update every time."""
-    if listed == "unexplained":  # these are sent again singly, and refused there if they deserve it
+    if listed in ("unexplained", "conflictEmails"):  # sent again singly, and refused there if they deserve it
         refusal = None
     else:
         kind, code = LISTS[listed.removesuffix("Emails")]
@@ -129,6 +133,39 @@ def test_rows_not_found_at_first_are_sent_again_until_they_are(scene: Scene, see
     scene.sandbox.faults([{**late, "list": "notFoundEmails"}])
     finished = scene.run(planned, "bulk", retries=0)
     scene.check(planned, finished)
+
+
+@pytest.mark.parametrize("seed", [43])
+def test_a_kill_while_late_users_are_waited_for_sends_only_what_was_open_again(scene: Scene, seed: int) -> None:
+    planned = scene.plan(f"waiting_{seed}", 120, "bulk", seed=seed)
+    batch, results = scene.extract(planned, "bulk"), scene.folder / "results.parquet"
+    late = {"path": "/api/events/trackBulk", "kind": "refuse_rows", "share": 0.5, "seed": seed}
+    scene.sandbox.faults([{**late, "list": "notFoundEmails"}])
+    before = len(scene.sandbox.events())
+    command = ["batch", planned.name, scene.query(planned), "bulk", json.dumps(batch), f"file://{results}"]
+    with workers.started([command], [{}]) as (process,):
+        wait_for_silence(scene)
+        assert process.poll() is None
+    stored = len(scene.sandbox.events()) - before
+    with scene.open_ledger() as ledger:
+        marked = ledger.begin(RunRef(planned.name, batches.RUN, planned.name, 0, batches.DAY, 7)).outcomes(0)
+    events = [mark for mark in marked if (mark.call, mark.outcome) == (EVENT_TRACK, Outcome.DELIVERED)]
+    assert len(events) == stored > 0, f"seed {seed}: {len(events)} of {stored} events were recorded before the kill"
+    scene.sandbox.faults([])
+    again = deliver(planned.name, scene.query(planned), "bulk", batch, f"file://{results}")
+    assert again.stopped is None
+    assert again.resumed == sum(mark.outcome in FINAL for mark in marked), f"seed {seed}"
+    scene.check_batch(planned, results, again.totals)
+
+
+def wait_for_silence(scene: Scene) -> None:
+    """Wait until events were sent and no request came for longer than one takes: the sender waits by itself then."""
+    seen: Any = {}
+    since = time.monotonic()
+    while time.monotonic() - since < 1.5 or "POST /api/events/trackBulk" not in seen:
+        if (requests := scene.sandbox.stats()["requests"]) != seen:
+            seen, since = requests, time.monotonic()
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("seed", [51])

@@ -102,7 +102,8 @@ def unlimited_rates(**changed: float) -> list[dict[str, Any]]:
     ("changed", "complaints"),
     [
         ({}, []),
-        ({"drt": 130.0}, ["2.85 times drt"]),
+        ({"drt": 130.0}, ["2.85 times drt (goal: at least 3), 2.85 times the faster"]),
+        ({"drt": 130.0, "drt,_2_threads": 185.0}, ["2.85 times drt (goal: at least 3), 2.00 times the faster"]),
         ({"bare": 640.0}, ["58% of the bare loader"]),
         ({"ours": 450.0}, ["SQLite: the ledger costs 11.1%"]),
         ({"ours": 480.0}, ["SQLite: the ledger costs 16.7%", "MariaDB: the ledger costs 22.9%"]),

@@ -40,6 +40,11 @@ def render(field: Field, value: object) -> object:
         (Kind.TEXT, True, "not_text"),
         (Kind.TEXT, b"x", "not_text"),
         (Kind.JSON, "{broken", "not_json"),
+        (Kind.JSON, str(2**64), "number_too_large"),
+        (Kind.JSON, str(-(2**63) - 1), "number_too_large"),
+        (Kind.JSON, f'{{"a": [1, {{"b": {2**64}}}]}}', "number_too_large"),
+        (Kind.JSON, "9" * 300, "number_too_large"),
+        (Kind.JSON, f"{'[' * 1000}{2**64}{']' * 1000}", "number_too_large"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_reason(kind: Kind, value: object, code: str) -> None:
@@ -76,6 +81,9 @@ def test_a_refusal_never_repeats_the_value(kind: Kind) -> None:
         (Kind.INTEGER, Decimal("42"), 42),
         (Kind.NUMBER, 42, 42),
         (Kind.JSON, '{"a": [1, null]}', {"a": [1, None]}),
+        (Kind.JSON, f"[{2**63}, {2**64 - 1}, {-(2**63)}]", [2**63, 2**64 - 1, -(2**63)]),
+        (Kind.JSON, "[0.12345678901234567890, 1E30, 18446744073709551616.0]", [0.12345678901234568, 1e30, 2.0**64]),
+        (Kind.JSON, f'["{2**64}", "\\"{2**64}"]', [f"{2**64}", f'"{2**64}']),
     ],
 )
 def test_a_value_keeps_its_meaning(kind: Kind, value: object, expected: object) -> None:

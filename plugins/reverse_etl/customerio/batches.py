@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from reverse_etl.customerio.limits import LARGEST_BATCH_BYTES
 from reverse_etl.customerio.messages import Message
 from reverse_etl.delivery.breaker import Breaker
-from reverse_etl.delivery.destination import Verdict
+from reverse_etl.delivery.destination import Tell, Verdict
 from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.delivery.verdicts import Verdicts, send_each, tell_nobody
 from reverse_etl.errors import AccountRefused, CallRejected, DestinationError
 
 OPENING, CLOSING = b'{"batch":[', b"]}"
@@ -70,43 +71,58 @@ class BatchSender:
             for message in messages
         ]
 
-    async def send_pack(self, bodies: Sequence[bytes]) -> list[Verdict]:
-        """Send bodies that fit into one request; return the verdict on each, in their order; raise AccountRefused."""
-        return await _Pack(self._send).resolve(bodies)
+    async def send_pack(self, bodies: Sequence[bytes], tell: Tell = tell_nobody) -> list[Verdict]:
+        """Send bodies that fit into one request; return the verdict on each, in their order; raise AccountRefused.
+
+        `tell` takes the verdicts there are before anything else is sent.
+        """
+        pack = _Pack(self._send, bodies, tell)
+        await pack.resolve(range(len(bodies)))
+        return pack.verdicts.all()
 
 
 class _Pack:
-    """The messages of one pack until each has its verdict."""
+    """The messages of one pack until each has its verdict; `places` are those of messages in the pack."""
 
-    def __init__(self, send: Callable[[bytes], Awaitable[Receipt]]) -> None:
+    def __init__(self, send: Callable[[bytes], Awaitable[Receipt]], bodies: Sequence[bytes], tell: Tell) -> None:
         self._send = send
+        self._bodies = bodies
         self._refused_requests = 0
         self._singly = asyncio.Semaphore(SINGLY_AT_ONCE)
+        self.verdicts = Verdicts(len(bodies), tell)
 
-    async def resolve(self, bodies: Sequence[bytes]) -> list[Verdict]:
+    async def resolve(self, places: Sequence[int]) -> None:
         try:
-            receipt = await self._send(batch_body(bodies))
+            receipt = await self._send(batch_body([self._bodies[place] for place in places]))
         except AccountRefused:
             raise
         except CallRejected as refusal:
-            return await self._divide(bodies, refusal)
+            await self._divide(places, refusal)
         except DestinationError as failure:
-            return [failure] * len(bodies)
-        return [receipt] * len(bodies)
+            await self.verdicts.note(dict.fromkeys(places, failure))
+        else:
+            await self.verdicts.note(dict.fromkeys(places, receipt))
 
-    async def _divide(self, bodies: Sequence[bytes], refusal: DestinationError) -> list[Verdict]:
-        if len(bodies) == 1:
-            return [refusal]
+    async def _divide(self, places: Sequence[int], refusal: DestinationError) -> None:
+        if len(places) == 1:
+            await self.verdicts.note({places[0]: refusal})
+            return
         self._refused_requests += 1
         if self._refused_requests > MOST_REFUSED_REQUESTS:
-            found = await asyncio.gather(*map(self._alone, bodies))
-            return [verdict for verdicts in found for verdict in verdicts]
-        middle = len(bodies) // 2
-        return await self.resolve(bodies[:middle]) + await self.resolve(bodies[middle:])
+            await send_each(places, self._alone, self.verdicts.note)
+            return
+        middle = len(places) // 2
+        await self.resolve(places[:middle])
+        await self.resolve(places[middle:])
 
-    async def _alone(self, body: bytes) -> list[Verdict]:
+    async def _alone(self, place: int) -> Verdict:
         async with self._singly:
-            return await self.resolve([body])
+            try:
+                return await self._send(batch_body([self._bodies[place]]))
+            except AccountRefused:
+                raise
+            except DestinationError as refusal:
+                return refusal
 
 
 def _is_same(message: Message, first: Message) -> bool:

@@ -9,7 +9,7 @@ from reverse_etl.customerio.client import CustomerIOClient
 from reverse_etl.customerio.config import CustomerIODestination
 from reverse_etl.customerio.limits import BATCH_MESSAGES, LARGEST_BATCH_BYTES, Endpoint
 from reverse_etl.customerio.payloads import RowRenderer
-from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Tell, Verdict
 
 BATCHES_IN_FLIGHT = 8
 """More requests of up to 500,000 bytes only take memory: rows are read ahead for twice as many."""
@@ -53,6 +53,6 @@ class CustomerIODelivery:
         del kind
         return Pace(Endpoint.BATCH.value, self._per_second)
 
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+    async def send(self, calls: Sequence[Call], tell: Tell) -> Sequence[Verdict]:
         """Send a pack of calls of any kind, retries included."""
-        return await self._sender.send_pack([call.body for call in calls])
+        return await self._sender.send_pack([call.body for call in calls], tell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -14,6 +14,9 @@ Row: TypeAlias = Mapping[str, object]
 
 Verdict: TypeAlias = Receipt | DestinationError
 """What the platform said of one call: a confirmation or a refusal, as a value."""
+
+Tell: TypeAlias = Callable[[Mapping[int, Verdict]], Awaitable[None]]
+"""Takes verdicts by the place of their call in its pack; they are recorded when it returns."""
 
 
 class Call(NamedTuple):
@@ -73,8 +76,10 @@ class Destination(Protocol):
     def pace(self, kind: str) -> Pace:
         """Return where requests with calls of a kind go, and at which rate."""
 
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+    async def send(self, calls: Sequence[Call], tell: Tell) -> Sequence[Verdict]:
         """Send a pack of calls of one lane, retries included, and return the verdict on each, in their order.
 
-        No two calls of a pack are about the same person. Raise AccountRefused when no call can succeed.
+        What is known of some calls goes to `tell` before others are sent again or waited for, each call at most once:
+        it stands then, whatever becomes of the rest. No two calls of a pack are about the same person. Raise
+        AccountRefused when no call can succeed.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Call, Destination, Row, Verdict
@@ -217,20 +217,34 @@ class DeliveryEngine:
 
     async def _send(self, lane: str, pack: Sequence[tuple[RowInFlight, Call]]) -> None:
         calls = [call for _, call in pack]
+        told: dict[int, Verdict] = {}
+
+        async def tell(found: Mapping[int, Verdict]) -> None:
+            await self._take([pack[place] for place in found], list(found.values()))
+            told.update(found)
+            self._changed.set()
+
         self._in_flight[lane] += 1
         try:
             try:
-                verdicts = await self._destination.send(calls)
+                verdicts = await self._destination.send(calls, tell)
             except AccountRefused as error:
-                verdicts = [error] * len(calls)
-            results = _results_of(calls, verdicts)
-            await self._journal.mark(self._marks(pack, verdicts, results))
+                verdicts = [told.get(place, error) for place in range(len(calls))]
             self._breaker.note(lane, verdicts)
-            for (row, _), result in zip(pack, results, strict=True):
-                self._advance(row, result)
+            if told:
+                left = [place for place in range(len(calls)) if place not in told]
+                pack, verdicts = [pack[place] for place in left], [verdicts[place] for place in left]
+            await self._take(pack, verdicts)
         finally:
             self._in_flight[lane] -= 1
             self._changed.set()
+
+    async def _take(self, pack: Sequence[tuple[RowInFlight, Call]], verdicts: Sequence[Verdict]) -> None:
+        """Record what became of calls, and then count it."""
+        results = _results_of([call for _, call in pack], verdicts)
+        await self._journal.mark(self._marks(pack, verdicts, results))
+        for (row, _), result in zip(pack, results, strict=True):
+            self._advance(row, result)
 
     def _marks(
         self, pack: Sequence[tuple[RowInFlight, Call]], verdicts: Sequence[Verdict], results: Sequence[CallResult]

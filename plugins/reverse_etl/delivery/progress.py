@@ -9,7 +9,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts rows and calls `say` with a line at most every 10 seconds, with what `budget` tells of the rate limits."""
+    """Counts rows and calls `say` with a line at most every 10 seconds, with what `budget` tells of the rate limits.
+
+    The rate is that since the first row was done: until then the ledger may have had to catch up, or nothing answered.
+    """
 
     def __init__(
         self,
@@ -23,7 +26,7 @@ class Progress:
         self._say = say
         self._budget = budget
         self._clock = clock
-        self._started = self._said = clock()
+        self._started = self._first = self._said = clock()
         self._done = 0
 
     @property
@@ -35,10 +38,15 @@ class Progress:
         """Count one row."""
         self._done += 1
         now = self._clock()
-        if now - self._said < SECONDS_BETWEEN_LINES:
+        if now - self._said < SECONDS_BETWEEN_LINES and self._done > 1:
             return
         self._said = now
-        rate = self._done / (now - self._started)
+        if self._done == 1:
+            self._first = now
+            if self.seconds >= SECONDS_BETWEEN_LINES:
+                self._say(f"1 of {self._rows:,} rows, the first after {self.seconds:,.0f} s, estimate follows")
+            return
+        rate = (self._done - 1) / (now - self._first)
         left = (self._rows - self._done) / rate
         parts = [
             f"{self._done:,} of {self._rows:,} rows",

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reverse_etl.delivery.destination import Call, Verdict
+from reverse_etl.delivery.destination import Call, Tell, Verdict
 from reverse_etl.delivery.retry import Sleep
+from reverse_etl.delivery.verdicts import Verdicts, send_each, tell_nobody
 from reverse_etl.errors import AccountRefused, CallRejected, DestinationError, UserNotFound, UserSuppressed
 from reverse_etl.iterable.bulk_answers import BadRows, BulkAnswer
 from reverse_etl.iterable.client import IterableClient
@@ -48,18 +49,20 @@ class BulkSender:
         self._sleep = sleep
         self._dropped_fields: set[str] = set()
 
-    async def send(self, calls: Sequence[Call]) -> list[Verdict]:
-        """Return the verdict on each call, in their order; raise AccountRefused."""
-        verdicts = await _Pack(self._client, self._note_dropped).resolve(list(calls))
+    async def send(self, calls: Sequence[Call], tell: Tell = tell_nobody) -> list[Verdict]:
+        """Return the verdict on each call, in their order; raise AccountRefused.
+
+        `tell` takes those that stand before anything else is sent or waited for.
+        """
+        pack = _Pack(self._client, calls, self._note_dropped, tell)
+        await pack.resolve(range(len(calls)))
         for wait in WAITS_FOR_VISIBILITY:
-            hidden = [place for place, verdict in enumerate(verdicts) if isinstance(verdict, UserNotFound)]
+            hidden = pack.verdicts.not_found
             if not hidden:
                 break
             await self._sleep(wait)
-            again = await _Pack(self._client, self._note_dropped).resolve([calls[place] for place in hidden])
-            for place, verdict in zip(hidden, again, strict=True):
-                verdicts[place] = verdict
-        return verdicts
+            await pack.resolve(hidden)
+        return pack.verdicts.all()
 
     def _note_dropped(self, answer: BulkAnswer) -> None:
         new = answer.dropped_fields - self._dropped_fields
@@ -69,18 +72,23 @@ class BulkSender:
 
 
 class _Pack:
-    """The rows of one pack until each has its verdict."""
+    """The calls of one pack until each has its verdict; `places` are those of calls in the pack."""
 
-    def __init__(self, client: IterableClient, note: Callable[[BulkAnswer], None]) -> None:
+    def __init__(
+        self, client: IterableClient, calls: Sequence[Call], note: Callable[[BulkAnswer], None], tell: Tell
+    ) -> None:
         self._client = client
+        self._calls = calls
         self._singly = SingleSender(client)
         self._note = note
         self._refused_requests = 0
+        self.verdicts = Verdicts(len(calls), tell)
 
-    async def resolve(self, calls: Sequence[Call]) -> list[Verdict]:
+    async def resolve(self, places: Sequence[int]) -> None:
         """Send the calls in one request; divide it when it is refused as a whole."""
-        if not calls:
-            return []
+        if not places:
+            return
+        calls = [self._calls[place] for place in places]
         shape = SHAPES[calls[0].kind]
         body = shape.opening + b",".join(call.body for call in calls) + CLOSING
         try:
@@ -88,33 +96,39 @@ class _Pack:
         except AccountRefused:
             raise
         except BadRows as refusal:
-            return await self._without_bad_rows(calls, refusal)
+            await self._leave_out_bad(places, refusal)
         except (CallRejected, UserNotFound, UserSuppressed) as refusal:
-            return await self._divide(calls, refusal)
+            await self._divide(places, refusal)
         except DestinationError as failure:
-            return [failure] * len(calls)
-        self._note(answer)
-        verdicts = answer.verdicts(calls, tries)
-        open_calls = [call for call, verdict in zip(calls, verdicts, strict=True) if verdict is None]
-        singly = iter(await self._singly.send(open_calls))
-        return [verdict or next(singly) for verdict in verdicts]
+            await self.verdicts.note(dict.fromkeys(places, failure))
+        else:
+            self._note(answer)
+            found = dict(zip(places, answer.verdicts(calls, tries), strict=True))
+            await self.verdicts.note({place: verdict for place, verdict in found.items() if verdict is not None})
+            await self._send_singly([place for place, verdict in found.items() if verdict is None])
 
-    async def _without_bad_rows(self, calls: Sequence[Call], refusal: BadRows) -> list[Verdict]:
-        bad = {place for place in refusal.rows if place < len(calls)}
+    async def _leave_out_bad(self, places: Sequence[int], refusal: BadRows) -> None:
+        bad = {places[row] for row in refusal.rows if row < len(places)}
         if not bad:
-            return await self._divide(calls, refusal)
-        left = [call for place, call in enumerate(calls) if place not in bad]
+            await self._divide(places, refusal)
+            return
+        await self.verdicts.note(dict.fromkeys(bad, refusal))
+        left = [place for place in places if place not in bad]
         # An answer may name one bad row at a time.
-        rest = iter(await (self._singly.send(left) if self._is_refused_too_often() else self.resolve(left)))
-        return [refusal if place in bad else next(rest) for place in range(len(calls))]
+        await (self._send_singly(left) if self._is_refused_too_often() else self.resolve(left))
 
-    async def _divide(self, calls: Sequence[Call], refusal: DestinationError) -> list[Verdict]:
-        if len(calls) == 1:
-            return [refusal]
-        if self._is_refused_too_often():
-            return await self._singly.send(calls)
-        middle = len(calls) // 2
-        return await self.resolve(calls[:middle]) + await self.resolve(calls[middle:])
+    async def _divide(self, places: Sequence[int], refusal: DestinationError) -> None:
+        if len(places) == 1:
+            await self.verdicts.note({places[0]: refusal})
+        elif self._is_refused_too_often():
+            await self._send_singly(places)
+        else:
+            middle = len(places) // 2
+            await self.resolve(places[:middle])
+            await self.resolve(places[middle:])
+
+    async def _send_singly(self, places: Sequence[int]) -> None:
+        await send_each(places, lambda place: self._singly.send(self._calls[place]), self.verdicts.note)
 
     def _is_refused_too_often(self) -> bool:
         """Count a refused request; whether the rows left should go singly."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Tell, Verdict
 from reverse_etl.iterable.bulk import SHAPES, BulkSender
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import IterableDestination
@@ -28,14 +28,15 @@ class IterableDelivery:
         requests_in_flight: int,
     ) -> None:
         self._client = client
+        self._singly = SingleSender(client)
         self._renderer = RowRenderer(sync_name, key, mapping)
         if calls == "bulk":
             self._limit = PackLimit(BULK_ROWS, BULK_BODY_BYTES)
-            self._send = BulkSender(client).send
+            self._bulk: BulkSender | None = BulkSender(client)
             self.requests_in_flight = min(requests_in_flight, BULK_REQUESTS_IN_FLIGHT)
         else:
             self._limit = PackLimit(1, LARGEST_BODY_BYTES)
-            self._send = SingleSender(client).send
+            self._bulk = None
             self.requests_in_flight = requests_in_flight
 
     def render(self, row: Mapping[str, object]) -> RenderedRow:
@@ -52,6 +53,8 @@ class IterableDelivery:
         endpoint = SHAPES[kind].endpoint if self._limit.calls > 1 else ENDPOINTS[kind]
         return Pace(endpoint.value, self._client.rate(endpoint))
 
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+    async def send(self, calls: Sequence[Call], tell: Tell) -> Sequence[Verdict]:
         """Send a pack of calls of one kind, retries included."""
-        return await self._send(calls)
+        if self._bulk is not None:
+            return await self._bulk.send(calls, tell)
+        return [await self._singly.send(call) for call in calls]

@@ -8,6 +8,9 @@ from enum import StrEnum
 LARGEST_BODY_BYTES = 4_000_000
 """Documented as 4 MB for bulk updates without saying which megabyte; the smaller one is safe."""
 
+LARGEST_CALL_BYTES = 3_999_900
+"""Bytes of one call: with what is around it, it fits into a bulk request of its own."""
+
 BULK_ROWS = 1_000
 """Rows of a bulk request. The number is not published; the vendor's and other connectors keep to 1,000."""
 

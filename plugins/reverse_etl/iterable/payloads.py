@@ -14,7 +14,7 @@ from email_validator import EmailNotValidError, validate_email
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
-from reverse_etl.iterable.limits import LARGEST_BODY_BYTES, LONGEST_USER_ID
+from reverse_etl.iterable.limits import LARGEST_CALL_BYTES, LONGEST_USER_ID
 from reverse_etl.mapping import FieldRenderer, as_text, aware, json_bytes, utc_text
 from reverse_etl.redaction import join_key, key_of
 
@@ -186,6 +186,6 @@ def check_user_id(value: object) -> str:
 def encode(payload: Mapping[str, object]) -> bytes:
     """Return the payload as JSON bytes; raise InvalidRow when it is larger than Iterable takes."""
     body = json_bytes(payload)
-    if len(body) > LARGEST_BODY_BYTES:
-        raise InvalidRow("too_large", f"the call has {len(body)} bytes, at most {LARGEST_BODY_BYTES} are taken")
+    if len(body) > LARGEST_CALL_BYTES:
+        raise InvalidRow("too_large", f"the call has {len(body)} bytes, at most {LARGEST_CALL_BYTES} are taken")
     return body

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Verdict
+from reverse_etl.delivery.destination import Call, Pace, PackLimit, RenderedRow, Tell, Verdict
 from reverse_etl.delivery.outcomes import Receipt
+from reverse_etl.delivery.verdicts import Verdicts, tell_nobody
 from reverse_etl.errors import AccountRefused, AnswerUnreadable, CallRejected, DestinationError, UserNotFound
 from reverse_etl.iterable.bulk import CLOSING
 from reverse_etl.iterable.client import IterableClient
@@ -47,8 +48,9 @@ class DeletionDelivery:
         endpoint = Endpoint.USER_DELETE if self._mapping.email else Endpoint.USER_DELETE_BY_ID
         return Pace(endpoint.value, self._client.rate(endpoint))
 
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+    async def send(self, calls: Sequence[Call], tell: Tell = tell_nobody) -> Sequence[Verdict]:
         """Delete, retries included; raise AccountRefused."""
+        del tell  # a pack is one call
         return [await self._one(call) for call in calls]
 
     async def _one(self, call: Call) -> Verdict:
@@ -90,22 +92,32 @@ class ListDelivery:
         del kind
         return Pace(Endpoint.LIST_UNSUBSCRIBE.value, self._client.rate(Endpoint.LIST_UNSUBSCRIBE))
 
-    async def send(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+    async def send(self, calls: Sequence[Call], tell: Tell = tell_nobody) -> Sequence[Verdict]:
         """Send a pack, retries included, in halves where it is refused as a whole; raise AccountRefused."""
-        body = self._opening + b",".join(call.body for call in calls) + CLOSING
+        verdicts = Verdicts(len(calls), tell)
+        await self._resolve(calls, range(len(calls)), verdicts)
+        return verdicts.all()
+
+    async def _resolve(self, calls: Sequence[Call], places: Sequence[int], verdicts: Verdicts) -> None:
+        asked = [calls[place] for place in places]
+        body = self._opening + b",".join(call.body for call in asked) + CLOSING
         try:
             answer, tries = await self._client.send_bulk(Endpoint.LIST_UNSUBSCRIBE, body)
         except AccountRefused:
             raise
         except CallRejected as refusal:
-            if len(calls) == 1:
-                return [refusal]
-            middle = len(calls) // 2
-            return [*await self.send(calls[:middle]), *await self.send(calls[middle:])]
+            if len(places) == 1:
+                await verdicts.note({places[0]: refusal})
+                return
+            middle = len(places) // 2
+            await self._resolve(calls, places[:middle], verdicts)
+            await self._resolve(calls, places[middle:], verdicts)
         except DestinationError as failure:
-            return [failure] * len(calls)
-        gone = Receipt(answer.answer.status, answer.answer.request_id, tries)
-        return [_settled(verdict, gone) for verdict in answer.verdicts(calls, tries)]
+            await verdicts.note(dict.fromkeys(places, failure))
+        else:
+            gone = Receipt(answer.answer.status, answer.answer.request_id, tries)
+            settled = [_settled(verdict, gone) for verdict in answer.verdicts(asked, tries)]
+            await verdicts.note(dict(zip(places, settled, strict=True)))
 
 
 def _settled(verdict: Verdict | None, gone: Receipt) -> Verdict:

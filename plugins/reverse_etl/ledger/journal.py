@@ -55,7 +55,10 @@ class BatchJournal:
     """
 
     def __init__(self, attempt: Attempt, batch: int, *, compares: bool = False, sends: bool = True) -> None:
-        """Open the batch where it `sends`; otherwise only ask about it. `compares` finds calls that are unchanged."""
+        """Open the batch where it `sends`; otherwise only ask about it: then every call recorded has its result.
+
+        `compares` finds calls that are unchanged.
+        """
         self._attempt = attempt
         self._batch = batch
         self._sends = sends
@@ -65,7 +68,7 @@ class BatchJournal:
         self._settled = {
             (marked.key, marked.call, marked.fingerprint): _result(marked)
             for marked in attempt.outcomes(batch)
-            if marked.outcome in FINAL
+            if marked.outcome in FINAL or not sends
         }
         self._held: list[Mark] = []
         self._turn = asyncio.Lock()
@@ -88,7 +91,7 @@ class BatchJournal:
             await self._compared.look_up(keys)
 
     def settled(self, key: str, call: str, fingerprint: bytes) -> CallResult | None:
-        """Return the result an earlier try had of the very same call, if that was final, or that it is unchanged."""
+        """Return the result an earlier try had of the very same call, if nothing is to be sent for it now."""
         result = self._settled.get((key, call, fingerprint))
         if result is not None:
             self.resumed += 1
@@ -108,15 +111,15 @@ class BatchJournal:
                 self._problem = problem
                 raise
 
-    def close(self) -> int:
-        """Bring the states of rows up to date where they are compared, else leave that until they are needed.
-
-        Return how many calls an earlier attempt had delivered already.
-        """
+    def close(self) -> None:
+        """Bring the states of rows up to date where they are compared, else leave that until they are needed."""
         if self._sends:
             self._attempt.close(self._batch, settle=self.compares)
         else:
             self._attempt.settle(self._batch)
+
+    def resent(self) -> int:
+        """Return how many calls an earlier attempt had delivered that this one has delivered again."""
         return self._attempt.resent(self._batch)
 
     def _write(self, held: Sequence[Mark]) -> None:

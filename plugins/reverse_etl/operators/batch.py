@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from reverse_etl.errors import DestinationError
     from reverse_etl.operators.ledger import Recording
     from reverse_etl.staging.batches import BatchRef
+    from reverse_etl.staging.files import StagingPath
     from reverse_etl.sync import Sync
+
+REFUSAL_FACTS = ("status", "code", "request_id")
 
 
 class Log(Protocol):
@@ -94,7 +97,7 @@ def deliver_batch(
 
 
 def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterator[RowResult]:
-    """Yield the rows of a batch whose task ended without a word: `delivered` where the ledger knows it."""
+    """Yield the rows of a batch whose task ended without a word, with what the ledger knows of their calls."""
     silent = DestinationUnavailable("the deliver task ended without telling what became of its rows")
     results: list[RowResult] = []
     delivery = BatchRun(sync, batch, results.append, record, stopped=silent)
@@ -155,11 +158,10 @@ class BatchRun:
     def run(self) -> BaseException | None:
         """Deliver; return what stopped it. A timeout of the task or a kill by Airflow comes as an exception too."""
         stopped = self._send()
-        if stopped is None or self._engine.is_answered:
-            try:
-                self._record.close()
-            except BaseException as problem:
-                return stopped or problem
+        try:
+            self._record.close(is_answered=self._engine.is_answered)
+        except BaseException as problem:
+            return stopped or problem
         return stopped
 
     def _send(self) -> BaseException | None:
@@ -196,20 +198,29 @@ class Refusals:
     A human who has mended the connection clears the tasks, which raises the run's clear number: then it is forgotten.
     """
 
-    def __init__(self, folder: ObjectStoragePath, clear_number: int) -> None:
+    def __init__(self, folder: StagingPath, clear_number: int) -> None:
         self._marker = folder / f"account-refused-{clear_number}.json"
 
     def earlier(self) -> AccountRefused | None:
-        """Return the refusal another batch of the run met, if one did."""
-        if not self._marker.exists():
+        """Return the refusal another batch of the run met, if one did; a marker that cannot be read is one too."""
+        marker = self._marker
+        if not marker.fs.exists(marker.path):
             return None
-        facts = json.loads(self._marker.read_text())
-        return AccountRefused("an earlier batch of this run was refused; nothing was sent", **facts)
+        message = "an earlier batch of this run was refused; nothing was sent"
+        try:
+            written = json.loads(marker.fs.cat_file(marker.path))
+            facts = {name: written[name] for name in REFUSAL_FACTS}
+        except (ValueError, KeyError, TypeError):
+            return AccountRefused(message)
+        return AccountRefused(message, **facts)
 
     def remember(self, refusal: AccountRefused) -> None:
-        """Keep the facts of a refusal."""
-        facts = {"status": refusal.status, "code": refusal.code, "request_id": refusal.request_id}
-        self._marker.write_text(json.dumps(facts))
+        """Keep the facts of a refusal; raises StagingError. Another batch may ask at any moment."""
+        from reverse_etl.staging.files import write_atomically
+
+        facts = {name: getattr(refusal, name) for name in REFUSAL_FACTS}
+        with write_atomically(self._marker) as handle:
+            handle.write(json.dumps(facts).encode())
 
 
 def _plan(record: Recording) -> Plan | None:

@@ -98,11 +98,16 @@ class Recording:
     resumed: int = 0
     resent: int = 0
 
-    def close(self) -> None:
-        """Finish the batch in the ledger; raises LedgerUnavailable."""
+    def close(self, *, is_answered: bool = True) -> None:
+        """Finish the batch in the ledger; raises LedgerUnavailable.
+
+        Unless it `is_answered`, what it sent is not known to the last call, and it stays open until another try.
+        """
         if self.batch is not None:
             self.resumed = self.batch.resumed
-            self.resent = self.batch.close()
+            if is_answered:
+                self.batch.close()
+            self.resent = self.batch.resent()
 
 
 @contextmanager
