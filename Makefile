@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 DATE ?= 2026-01-13
 PORT ?= 8080
 PYTHON_BIN := .venv/bin/python
-LIVE := tests/reliability/test_kills.py tests/reliability/test_mirror.py
+# One more than cores there are two of: the tests wait for servers a good part of their time.
+IN_PROCESSES := -n 3 --dist loadfile --no-loadscope-reorder
 export PYTHON
 
 .PHONY: help run up airflow reverse-etl down test check integration test-reliability test-live format bench screenshots notebooks notebooks-page lock clean
@@ -41,21 +42,15 @@ check: ## Lint, formatting, types and the fast tests; under a minute
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@$(PYTHON_BIN) -m pytest -q -m 'not integration and not live'
+	@$(PYTHON_BIN) -m pytest -q -m 'not integration and not live' -n 2 --dist worksteal
 
 integration: ## Run the tests that start databases, the sandbox and Airflow
 	@devstack/bootstrap.sh --dev
-	@$(PYTHON_BIN) -m pytest -q -m 'integration and not reliability' -n 2 --dist loadfile
+	@$(PYTHON_BIN) -m pytest -q -m 'integration and not reliability' $(IN_PROCESSES)
 
-test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check what is left; about four minutes
+test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check what is left; about three minutes
 	@devstack/bootstrap.sh --dev
-	@mkdir -p .local/logs
-	@timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability $(LIVE) >.local/logs/test-live.log 2>&1 & \
-	live=$$! status=0; \
-	timeout --kill-after=30 600 $(PYTHON_BIN) -m pytest -q -m reliability $(LIVE:%=--ignore=%) || status=$$?; \
-	wait $$live || status=$$?; \
-	cat .local/logs/test-live.log; \
-	exit $$status
+	@timeout --kill-after=30 900 $(PYTHON_BIN) -m pytest -q -m reliability tests/reliability $(IN_PROCESSES)
 
 test-live: ## Send to real accounts, named by the environment, and clean up (docs/live-tests.md)
 	@devstack/bootstrap.sh --dev

@@ -9,13 +9,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devstack.database import PrivateServer
+from tests.sharing import BySharedServers, longest_first
 
 ROOT = Path(__file__).parents[1]
-HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-")
+HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-", ignore_cleanup_errors=True)
 
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "CUSTOMERIO_", "ITERABLE_"))]:
     if "_LIVE_" not in name:
@@ -33,3 +35,16 @@ os.environ |= {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
     with PrivateServer(tmp_path_factory.mktemp("database")) as started:
         yield started
+
+
+def pytest_unconfigure() -> None:
+    HOME.cleanup()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=longest_first)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharedServers | None:
+    return BySharedServers(config, log) if config.getvalue("dist") == "loadfile" else None

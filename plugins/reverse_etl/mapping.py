@@ -214,7 +214,7 @@ def as_text(value: object) -> str:
     """Return text, or a number written as text; half a surrogate pair is refused because UTF-8 cannot hold it."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise InvalidRow("not_text", f"expected text, not {_type(value)}")
-    text = format(value, "f") if isinstance(value, Decimal) else str(value)
+    text = value if type(value) is str else _written(value)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -246,7 +246,7 @@ def as_number(value: object) -> int | float:
     if not _finite(value):
         raise InvalidRow("not_finite", "NaN and infinity have no form in JSON")
     if isinstance(value, float):
-        return value
+        return float(value)  # of numpy, for instance, whose floats the encoder does not take
     if isinstance(value, Decimal) and value.as_tuple().exponent != 0:
         number = float(value)
         if math.isinf(number):
@@ -294,11 +294,25 @@ def aware(value: object) -> datetime:
 def utc_text(moment: datetime, between: str = "T") -> str:
     """Return an aware moment in UTC to the second, such as `2026-01-13T08:30:15`.
 
-    Raises OverflowError outside the years 1 to 9999. orjson writes it four times as fast as isoformat.
+    Raises OverflowError outside the years 1 to 9999. orjson writes it four times as fast as isoformat, but not the
+    datetimes of other libraries, such as Airflow's logical date.
     """
     in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    if type(in_utc) is not datetime:
+        return in_utc.isoformat(between, "seconds")[:19]
     text = orjson.dumps(in_utc).decode()
     return f"{text[1:11]}{between}{text[12:20]}"
+
+
+def _written(value: str | int | Decimal) -> str:
+    """Return the text of a value; str() of a member of an enumeration may be its name instead."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__repr__(value)
+        case Decimal():
+            return format(value, "f")
 
 
 def _finite(value: float | Decimal) -> bool:

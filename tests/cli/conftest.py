@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,7 @@ import pytest
 from reverse_etl.cli.main import run
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import QuarantinedCall
+from tests.conftest import ROOT
 from tests.operators.conftest import airflow, connections, run_sync, sandbox, shared_sandbox, shop
 from tests.operators.dag_files import write_dag
 from tests.operators.test_bad_days import views
@@ -32,6 +37,20 @@ class Answer:
 
 
 Command = Callable[..., Answer]
+
+
+def answered_on_a_terminal(reply: str, *arguments: str) -> Answer:
+    """Run the command as a process of its own on a terminal, on which somebody types this line."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "reverse_etl", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        os.close(theirs)
+        os.write(ours, f"{reply}\n".encode())
+        out, err = process.communicate(timeout=60)
+        os.close(ours)
+    return Answer(process.returncode, out.decode(), err.decode())
+
+
 Quarantine = Callable[[], list[QuarantinedCall]]
 
 

@@ -47,27 +47,25 @@ def audit(tmp_path: Path) -> list[tuple[str, str, str]]:
     return [(record.job.action, record.result.outcome.value, record.job.asked_by) for record in records]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "give either --query, or --email or --user-id"),
-        (["--query", "x.sql", "--email", ZOE], "give either --query, or --email or --user-id"),
-        (["--query", "no-such.sql"], "no-such.sql cannot be read"),
-        (["--email", " "], "an identifier is empty"),
-        (["--email", ZOE], "add --yes"),
-        (["--email", ZOE, "--yes", "--conn", "mysql_default"], "is of the type mysql, expected customerio, iterable"),
-        (["--email", ZOE, "--yes", "--conn", "nosuch"], "there is no connection 'nosuch'; add it to Airflow, or name"),
-        (["--email", ZOE, "--yes", "--action", "suppress"], "cannot suppress a person; it knows forget, unsuppress"),
-    ],
-)
-def test_wrong_use_forgets_nobody(
-    day: None, reverse_etl: Command, sandbox: SandboxServer, arguments: list[str], message: str
-) -> None:
-    answer = reverse_etl("forget", *arguments)
-    assert (answer.code, answer.out) == (2, "")
-    assert message in answer.err
-    assert ZOE not in answer.err
-    assert len(sandbox.users()) == 2
+WRONG_USE: list[tuple[list[str], str]] = [
+    ([], "give either --query, or --email or --user-id"),
+    (["--query", "x.sql", "--email", ZOE], "give either --query, or --email or --user-id"),
+    (["--query", "no-such.sql"], "no-such.sql cannot be read"),
+    (["--email", " "], "an identifier is empty"),
+    (["--email", ZOE], "add --yes"),
+    (["--email", ZOE, "--yes", "--conn", "mysql_default"], "is of the type mysql, expected customerio, iterable"),
+    (["--email", ZOE, "--yes", "--conn", "nosuch"], "there is no connection 'nosuch'; add it to Airflow, or name"),
+    (["--email", ZOE, "--yes", "--action", "suppress"], "cannot suppress a person; it knows forget, unsuppress"),
+]
+
+
+def test_wrong_use_forgets_nobody(day: None, reverse_etl: Command, sandbox: SandboxServer) -> None:
+    for arguments, message in WRONG_USE:
+        answer = reverse_etl("forget", *arguments)
+        assert (answer.code, answer.out) == (2, ""), arguments
+        assert message in answer.err
+        assert ZOE not in answer.err
+        assert len(sandbox.users()) == 2, arguments
 
 
 def test_a_dry_run_counts_and_sends_nothing(day: None, reverse_etl: Command, sandbox: SandboxServer) -> None:

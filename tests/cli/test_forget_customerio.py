@@ -106,6 +106,25 @@ def test_somebody_who_is_refused_stays_and_the_same_job_goes_on(
     assert there(workspace) == (BYSTANDER, {ZOE, "7"})
 
 
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ("CAST('7' AS BINARY)", "binary"),
+        ("CAST(7 AS DECIMAL(10, 2))", "number"),
+        ("CAST(7 AS DOUBLE)", "number"),
+        ("DATE '2026-01-13'", "date"),
+    ],
+)
+def test_a_column_that_is_no_identifier_is_refused_before_anybody_is_asked_about(
+    workspace: SandboxServer, reverse_etl: Command, tmp_path: Path, column: str, kind: str
+) -> None:
+    path = tmp_path / "people.sql"
+    path.write_text(f"SELECT {column} AS user_id")
+    answer = reverse_etl("forget", "--query", str(path), "--action", "suppress", *ASKED)
+    assert (answer.code, f"column user_id holds {kind}" in answer.err) == (2, True)
+    assert there(workspace) == (EVERYBODY, set())
+
+
 def test_the_dag_suppresses_the_people_of_its_query(workspace: SandboxServer, shop: Shop, tmp_path: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 

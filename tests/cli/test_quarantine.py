@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -19,8 +15,7 @@ from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import Marked, RunRef
 from reverse_etl.operators.base import hash_key
 from reverse_etl.sandbox.testing import SandboxServer
-from tests.cli.conftest import Answer, Command, Quarantine
-from tests.conftest import ROOT
+from tests.cli.conftest import Answer, Command, Quarantine, answered_on_a_terminal
 from tests.operators.conftest import Finished
 
 pytestmark = pytest.mark.integration
@@ -149,20 +144,15 @@ def test_the_list_counts_by_reason(refused: None, reverse_etl: Command) -> None:
     assert answer.err == ""
 
 
-@pytest.mark.parametrize(
-    ("arguments", "calls"),
-    [
+def test_the_list_as_json_is_filtered(refused: None, reverse_etl: Command) -> None:
+    for arguments, calls in (
         (["--reason", "identifier_missing"], [1]),
         (["--sync", "views"], [2, 1]),
         (["--since", "2100-01-01"], []),
         (["--since", "2026-01-13"], [2, 1]),
-    ],
-)
-def test_the_list_as_json_is_filtered(
-    refused: None, reverse_etl: Command, arguments: list[str], calls: list[int]
-) -> None:
-    listed = json.loads(reverse_etl("quarantine", "list", "--json", *arguments).out)
-    assert [entry["calls"] for entry in listed] == calls
+    ):
+        listed = json.loads(reverse_etl("quarantine", "list", "--json", *arguments).out)
+        assert [entry["calls"] for entry in listed] == calls, arguments
 
 
 def test_calls_are_shown_with_hashed_keys_only(refused: None, reverse_etl: Command) -> None:
@@ -335,16 +325,10 @@ def test_without_a_terminal_nothing_is_forgotten_unasked(
     assert len(quarantine()) == 3
 
 
-@pytest.mark.parametrize(("reply", "left"), [("n", 3), ("", 3), ("y", 0)])
-def test_on_a_terminal_it_asks(refused: None, quarantine: Quarantine, tmp_path: Path, reply: str, left: int) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "reverse_etl", "quarantine", "discard", "views"]
-    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
-        os.close(theirs)
-        os.write(ours, f"{reply}\n".encode())
-        out, err = process.communicate(timeout=60)
-        os.close(ours)
-    assert b"Forget 3 calls of views for good? [y/N]" in err
-    assert process.returncode == 0
-    assert (b"Nothing was discarded." in out) is (left == 3)
-    assert len(quarantine()) == left
+def test_on_a_terminal_it_asks(refused: None, quarantine: Quarantine) -> None:
+    for reply, left in (("n", 3), ("", 3), ("y", 0)):
+        answer = answered_on_a_terminal(reply, "quarantine", "discard", "views")
+        assert "Forget 3 calls of views for good? [y/N]" in answer.err
+        assert answer.code == 0
+        assert ("Nothing was discarded." in answer.out) is (left == 3)
+        assert len(quarantine()) == left, reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,12 +22,16 @@ KEY = "a-classic-key"
 
 @dataclass
 class Workspace:
-    """Keeps every request; refuses a message whose event or trait says so; `replies` are given out first."""
+    """Keeps every request; refuses a message whose event or trait says so; `replies` are given out first.
+
+    No answer is given while `hold` is not set.
+    """
 
     url: str = ""
     requests: list[web.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    hold: asyncio.Event = field(default_factory=asyncio.Event)
     refuse: Callable[[dict[str, Any]], bool] = lambda message: False
     refusal: Reply = (400, b'{"meta":{"errors":["a sentence about ada@example.com"]}}')
 
@@ -44,6 +49,7 @@ class Workspace:
         body = await request.read()
         self.requests.append(request)
         self.bodies.append(body)
+        await self.hold.wait()
         reply: Reply = (200, b'{"success":true}')
         content = orjson.loads(body)
         if self.replies:
@@ -57,6 +63,7 @@ class Workspace:
 @asynccontextmanager
 async def workspace() -> AsyncIterator[Workspace]:
     kept = Workspace()
+    kept.hold.set()
     app = web.Application(client_max_size=10_000_000)
     app.router.add_post("/{path:.*}", kept.answer)
     runner = web.AppRunner(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -28,18 +28,6 @@ CALLS: dict[str, tuple[Call, dict[str, int]]] = {
         {"people": 2, "events": 1, "objects": 1},
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as started:
-        yield started
-
-
-@pytest.fixture
-def sandbox(running: SandboxServer) -> SandboxServer:
-    running.reset()
-    return running
 
 
 def client(sandbox: SandboxServer) -> CustomerIOClient:

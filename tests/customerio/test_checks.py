@@ -34,6 +34,12 @@ def check(**mapping: Any) -> list[tuple[str, str]]:
         (Field("email", "i"), True),
         (Field("cio_subscription_preferences", "t", "json"), False),
         (Field("cio_subscription_preferences", "t"), True),
+        (Field("cio_subscription_preferences.topics.topic_1", "i", "boolean"), False),
+        (Field("cio_subscription_preferences.topics.topic_1", "i"), True),
+        (Field("cio_subscription_preferences.channels", "t", "json"), False),
+        (Field("cio_subscription_preferences.channels", "t"), True),
+        (Field("cio_subscription_preferences.colour", "t"), False),
+        (Field("email.verified", "i"), False),
         (Field("plan", "n"), False),
     ],
 )

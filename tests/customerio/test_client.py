@@ -15,6 +15,7 @@ from reverse_etl.errors import (
     AuthenticationRefused,
     CallFailed,
     CallRejected,
+    ConfigurationError,
     ConnectionFailed,
     DestinationError,
     InvalidRow,
@@ -52,10 +53,10 @@ async def test_a_retry_repeats_the_very_message(there: Workspace) -> None:
 
 async def test_being_throttled_uses_up_no_try(there: Workspace) -> None:
     waits = Waits()
-    there.replies = [(429, b"", {"Retry-After": "0"})] * 5
+    there.replies = [(429, b"", {"Retry-After": "0"})] * 2
     async with client(there.url, tries=1, waits=waits) as opened:
-        assert (await opened.track("ada", "seen")).tries == 6
-    assert waits.seconds == [0] * 5
+        assert (await opened.track("ada", "seen")).tries == 3
+    assert waits.seconds == [1, 2]
 
 
 async def test_a_throttle_longer_than_the_patience_is_given_up(there: Workspace) -> None:
@@ -69,6 +70,15 @@ async def test_a_message_that_is_refused_here_is_not_sent(there: Workspace) -> N
     async with client(there.url) as opened:
         with pytest.raises(InvalidRow):
             await opened.track("ada", "seen", {"a": float("nan")})
+    assert there.requests == []
+
+
+async def test_what_is_no_message_is_refused_before_anything_is_sent(there: Workspace) -> None:
+    async with client(there.url) as opened:
+        with pytest.raises(ConfigurationError, match="a message is a dict, expected one made by a function of"):
+            await opened.batch([messages.identify("ada"), {"type": "identify", "userId": "bob"}])
+        with pytest.raises(ConfigurationError, match="a message is a str"):
+            await opened.send("ada")
     assert there.requests == []
 
 

@@ -24,6 +24,13 @@ from reverse_etl.errors import ConfigurationError
         ({"tries": 11}, "tries is 11, expected 1 to 10"),
         ({"rate_share": 0}, "rate_share"),
         ({"requests_in_flight": 0}, "requests_in_flight"),
+        ({"api_key": None}, "the API key is a NoneType, expected text"),
+        ({"host": None}, "host is a NoneType, expected text"),
+        ({"timeout": "10"}, "timeout is a str, expected 0.1 to 600 seconds"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"tries": True}, "tries is a bool, expected 1 to 10 tries"),
+        ({"tries": 2.5}, "tries is 2.5, expected a whole number of tries"),
+        ({"requests_in_flight": 2.5}, "requests_in_flight is 2.5, expected a whole number"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_without_showing_the_key(settings: dict[str, object], words: str) -> None:

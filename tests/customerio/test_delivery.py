@@ -75,6 +75,14 @@ def test_a_trait_customerio_reads_itself_has_its_type_or_is_null() -> None:
     assert refused.value.code == "wrong_type"
 
 
+def test_a_subscription_preference_given_by_its_dotted_name_is_a_boolean() -> None:
+    topic = "cio_subscription_preferences.topics.topic_1"
+    mapping = replace(MAPPING, identify=Identify((Field(topic, column="plan", kind="boolean"),)))
+    assert render(row(plan=0), mapping)[0]["traits"] == {topic: False}
+    with pytest.raises(InvalidRow, match=f"'{topic}': expected True or False, not int"):
+        render(row(plan=0), replace(MAPPING, identify=Identify((Field(topic, column="plan"),))))
+
+
 def test_a_row_becomes_an_identify_and_an_event() -> None:
     identify, track = render(row(user=4711, visitor="v", plan=None, page=None))
     assert identify.pop("messageId") != track.pop("messageId")
@@ -122,6 +130,10 @@ def test_events_of_other_rows_and_names_have_other_ids(other: dict[str, object])
         (lambda: Identify(()), "fields is empty"),
         (lambda: Identify((Field("a"), Field("a"))), "'a' twice"),
         (lambda: Identify((Constant("email", 5),)), "Constant of Identify.fields: field 'email': expected text"),
+        (
+            lambda: Identify((Constant("cio_subscription_preferences.channels.email", 0),)),
+            "channels.email': expected True or False",
+        ),
         (lambda: Track(" seen", timestamp="at"), "without blanks"),
         (lambda: Track("seen", timestamp=""), "Track.timestamp"),
         (lambda: Track("seen", timestamp="at", id_columns="id"), "id_columns is a str"),

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
 import orjson
+import pendulum
 import pytest
 
 from reverse_etl.customerio import messages
@@ -15,7 +17,7 @@ from reverse_etl.customerio.limits import LARGEST_MESSAGE_BYTES
 from reverse_etl.customerio.messages import Message
 from reverse_etl.customerio.semantic import FAMILIES, ecommerce, events, people
 from reverse_etl.customerio.semantic.record import Event, places
-from reverse_etl.errors import InvalidRow
+from reverse_etl.errors import ConfigurationError, InvalidRow
 
 NOON = datetime(2026, 1, 13, 12, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
 NAIVE = datetime(2026, 1, 13, 12)  # noqa: DTZ001
@@ -54,11 +56,17 @@ def nested(levels: int) -> object:
         (lambda: messages.identify("ada", {"email": 1}), "wrong_type", "'traits.email': expected text, not int"),
         (lambda: messages.identify("ada", {"createdAt": 17}), "wrong_type", "'traits.createdAt'"),
         (
+            lambda: messages.identify("ada", {"cio_subscription_preferences.topics.topic_1": 0}),
+            "wrong_type",
+            "topics.topic_1': expected True or False, not int",
+        ),
+        (
             lambda: messages.identify("ada", {"cio_subscription_preferences": {"topics": {"topic_1": "yes"}}}),
             "wrong_type",
             "topics.topic_1': expected True or False",
         ),
         (lambda: messages.group("g", "ada", {"objectTypeId": 2}), "wrong_type", "'traits.objectTypeId'"),
+        (lambda: messages.group("g", "ada", {"objectTypeId": "company"}), "not_allowed", "a number as text"),
         (lambda: messages.group("g", "ada", {"relationshipAttributes": []}), "wrong_type", "a dict, not list"),
         (lambda: messages.page("ada", "Home", {"url": 1}), "wrong_type", "'properties.url'"),
         (lambda: messages.track("ada", "seen", context={"channel": "tv"}), "not_allowed", "browser, server, mobile"),
@@ -82,6 +90,14 @@ def nested(levels: int) -> object:
         (lambda: messages.track("ada", ""), "name_missing", "event is empty"),
         (lambda: messages.track("ada", "  "), "name_missing", "event is empty"),
         (lambda: messages.track("ada", 5), "name_missing", "event is a int"),
+        (lambda: messages.track("ada", people.UserDeleted), "name_missing", "event is a type, .* a semantic event"),
+        (lambda: messages.track("ada", people.UserDeleted(), [1]), "not_an_object", "properties is a list"),
+        (lambda: messages.track("ada", people.UserDeleted(), context=[1]), "not_an_object", "context is a list"),
+        (
+            lambda: messages.track("ada", people.DeviceDeleted(token="t"), context={"device": "phone"}),
+            "not_an_object",
+            "context.device is a str",
+        ),
         (lambda: messages.track(None, "seen"), "identifier_missing", "neither"),
         (lambda: messages.track(None, people.UserDeleted(), anonymous_id="a"), "identifier_missing", "needs a user"),
         (lambda: messages.group("", "ada"), "id_malformed", "group_id is empty"),
@@ -140,6 +156,31 @@ def test_values_take_their_json_form() -> None:
         "name": "Zo\u00eb \U0001f30d \u6771\u4eac",
         "yes": True,
     }
+
+
+class Plan(str, Enum):  # noqa: UP042 - its str() is Plan.PRO, that of a StrEnum is not
+    PRO = "pro"
+
+
+class Level(int, Enum):
+    HIGH = 5
+
+
+class Number(float):
+    """A float of another library, such as numpy's."""
+
+
+class Moment(datetime):
+    """A datetime of another library, such as pandas'."""
+
+
+def test_values_of_enumerations_and_of_other_libraries_are_written_as_what_they_are() -> None:
+    sent = content(messages.identify(Plan.PRO, {"plan": Plan.PRO, "level": Level.HIGH, "score": Number(1.5)}))
+    assert (sent["userId"], sent["traits"]) == ("pro", {"plan": "pro", "level": 5, "score": 1.5})
+    assert content(messages.identify(Level.HIGH))["userId"] == "5"
+    for moment in (pendulum.datetime(2026, 1, 13, 11, tz="Europe/Berlin"), Moment(2026, 1, 13, 10, tzinfo=UTC)):
+        assert content(messages.identify("ada", timestamp=moment))["timestamp"] == "2026-01-13T10:00:00.000Z"
+    assert content(messages.track("ada", ecommerce.CartViewed(cart_id=Plan.PRO)))["properties"] == {"cart_id": "pro"}
 
 
 def test_five_thousand_properties_fit_while_their_bytes_do() -> None:
@@ -220,10 +261,38 @@ def test_every_message_has_an_id_of_its_own_unless_one_is_given() -> None:
                 "context": {"ip": "::1", "device": {"token": "t"}},
             },
         ),
+        (
+            messages.track(
+                "ada",
+                people.DeviceDeleted(token="t"),
+                context={"device": {"token": "other", "model": "m"}, "os": {"name": "iOS"}},
+            ),
+            {
+                "type": "track",
+                "userId": "ada",
+                "event": "Device Deleted",
+                "properties": {},
+                "context": {"device": {"token": "t", "model": "m"}, "os": {"name": "iOS"}},
+            },
+        ),
+        (
+            messages.track("ada", people.UserDeleted(), None, context=None),
+            {"type": "track", "userId": "ada", "event": "User Deleted", "properties": {}},
+        ),
     ],
 )
 def test_a_message_holds_its_fields_and_nothing_else(message: Message, fields: dict[str, object]) -> None:
     assert content(message) == {"messageId": message.message_id, **fields}
+
+
+@pytest.mark.parametrize("misspelt", ["messageId", "timestmap"])
+def test_a_misspelt_field_is_refused_instead_of_lost(misspelt: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no {misspelt}, expected anonymous_id, context, .*, timestamp"):
+        messages.track("ada", "seen", **{misspelt: "2026"})  # type: ignore[arg-type]
+
+
+def test_a_message_does_not_show_what_it_holds() -> None:
+    assert "ada@example.com" not in repr(messages.identify("ada@example.com"))
 
 
 def test_derived_ids_are_stable_and_told_apart() -> None:

@@ -106,6 +106,13 @@ async def test_patience_with_a_throttling_platform_ends() -> None:
     assert script.waits == [30, 30, 30]
 
 
+async def test_patience_ends_as_well_when_the_hint_is_no_wait() -> None:
+    script = Script(*(Throttled("at once", status=429, retry_after=0) for _ in range(50)))
+    with pytest.raises(Throttled):
+        await script.policy(jitter=0, patience=100).run(script.attempt)
+    assert script.waits == [1, 2, 4, 8, 16, 32]
+
+
 async def test_a_hint_longer_than_the_patience_gives_up_at_once() -> None:
     script = Script(Throttled("come back tomorrow", status=429, retry_after=86_400), DELIVERED)
     with pytest.raises(Throttled):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -24,15 +26,21 @@ def test_half_an_installation_is_none(tmp_path: Path, lacking: str) -> None:
         find_programs(str(tmp_path))
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder the user the server runs as may look into, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.parametrize("name", ["initdb", "postgres"])
-def test_a_program_that_fails_is_quoted_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+def test_a_program_that_fails_is_quoted_and_leaves_nothing(open_folder: Path, name: str) -> None:
     for program in ("initdb", "postgres"):
-        script = tmp_path / program
+        script = open_folder / program
         script.write_text(f"#!/bin/sh\necho out of luck >&2\nexit {int(program == name)}\n")
         script.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    server = PrivatePostgres(str(tmp_path))
+    server = PrivatePostgres(str(open_folder))
     with pytest.raises(DevstackError, match="Its last words: out of luck"):
         server.__enter__()
     assert not server.is_running

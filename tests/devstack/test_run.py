@@ -142,11 +142,8 @@ def test_each_ending_of_a_run_is_told_and_leaves_nothing_behind(project: Path) -
     assert "deliver [1]" in good.stdout
     assert good.stdout.count(" done\n") == 4
     assert "stand_in for 2026-01-13: success" in good.stdout
+    assert "first run only" in good.stdout
     assert belonging_to(project) == []
-
-    again = run(project)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "first run only" not in again.stdout
 
     broken_task = run(project, "2026-01-02")
     assert broken_task.returncode == 1
@@ -160,6 +157,7 @@ def test_each_ending_of_a_run_is_told_and_leaves_nothing_behind(project: Path) -
     assert refused.stderr.endswith("The run failed:\n  stand_in: 2 of 2 rows rejected\n")
     assert "stand_in for 2026-01-03: failed" in refused.stdout
     assert "rows rejected" not in refused.stdout
+    assert "first run only" not in refused.stdout
 
     stopped = run(project, "2026-01-04")
     assert stopped.stderr.endswith(

@@ -71,14 +71,6 @@ def test_a_backfill_takes_each_day_of_its_range_with_its_window(live: LiveAirflo
     ]
 
 
-def test_make_airflow_runs_commands_on_the_airflow_of_make_up(live: LiveAirflow) -> None:
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "devstack.airflow_command", "dags", "list", "--output", "plain"]
-    done = subprocess.run(command, cwd=live.layout.root, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert DAG in done.stdout
-
-
 def test_the_connection_form_has_our_fields(live: LiveAirflow) -> None:
     types = {entry["connection_type"]: entry for entry in live.call("GET", "/ui/connections/hook_meta")}
     iterable = types["iterable"]
@@ -156,7 +148,7 @@ def process_delivering(staging: Path) -> int | None:
     return None
 
 
-def test_an_error_of_an_airflow_command_is_one_line(live: LiveAirflow) -> None:
+def test_make_airflow_runs_commands_on_the_airflow_of_make_up_and_tells_an_error_in_one_line(live: LiveAirflow) -> None:
     def airflow(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "devstack.airflow_command", *arguments]
         env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}

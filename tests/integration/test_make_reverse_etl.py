@@ -13,7 +13,7 @@ import pytest
 from devstack.database import PrivateServer
 from devstack.layout import Layout
 from tests.conftest import ROOT
-from tests.integration.test_make_run import make_run
+from tests.integration.test_make_run import left_running, make_run
 
 pytestmark = pytest.mark.integration
 
@@ -62,8 +62,7 @@ def test_a_refused_row_is_seen_mended_and_sent(root: Path) -> None:
     replayed = reverse_etl(root, "quarantine", "replay", "iterable_page_views")
     assert replayed.returncode == 0, replayed.stderr
     assert "0 calls of the sync are in quarantine." in replayed.stdout
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(root).encode() in _content(path)]
-    assert left == []
+    assert left_running(root) == []
 
 
 def test_the_commands_of_the_page_refuse_show_and_replay(root: Path) -> None:
@@ -83,10 +82,3 @@ def test_the_commands_of_the_page_refuse_show_and_replay(root: Path) -> None:
     replayed = reverse_etl(root, "quarantine", "replay", "iterable_page_views")
     assert replayed.returncode == 0, replayed.stderr
     assert "0 calls of the sync are in quarantine." in replayed.stdout
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

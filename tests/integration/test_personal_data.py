@@ -72,9 +72,5 @@ def test_no_log_and_no_table_of_airflow_holds_personal_data_or_a_key(live: LiveA
     assert holding(live.layout.logs, (SERVER_KEY,)) == {}
     task_logs = live.layout.airflow_home / "logs"
     assert holding(task_logs, (SERVER_KEY,)) == {}
-
-
-def test_the_search_would_find_what_is_planted(live: LiveAirflow, planted: None) -> None:
-    run_id = live.trigger(conf={"date": "2026-01-13"})
-    live.end_of(run_id)
+    # The search finds what is planted where it may be.
     assert holding(live.layout.output, PLANTED[:1])

@@ -61,12 +61,17 @@ def failed(name: object, call: str = UPDATE, fingerprint: bytes | None = None) -
 
 def query(url: str, sql: str) -> Sequence[tuple[Any, ...]]:
     """Run one statement on the database behind a ledger URL, as somebody with a SQL client would."""
+    return statements(url, sql)
+
+
+def statements(url: str, *texts: str) -> Sequence[tuple[Any, ...]]:
+    """Run statements in one transaction; return the rows of the last one."""
     drivers = {"sqlite": "sqlite+pysqlite", "mysql": "mysql+mysqldb", "postgresql": "postgresql+psycopg"}
     address = make_url(url)
     engine = create_engine(address.set(drivername=drivers[address.drivername]))
     try:
         with engine.begin() as connection:
-            result = connection.execute(text(sql))
+            *_, result = [connection.execute(text(sql)) for sql in texts]
             return [tuple(row) for row in result] if result.returns_rows else []
     finally:
         engine.dispose()

@@ -19,9 +19,8 @@ def test_a_kill_in_the_middle_of_a_mark_leaves_whole_marks(sqlite_url: str, seed
     confirmed = 0
     for _ in range(2):
         with started([("mark", sqlite_url, 0, ROWS, -1)]) as [worker]:
-            assert worker.stdout is not None
             for _ in range(waited.randint(1, 8)):
-                confirmed = max(confirmed, int(worker.stdout.readline()) + 1)
+                confirmed = max(confirmed, worker.heard() + 1)
             worker.kill()
         recorded = _whole_marks(sqlite_url)
         assert recorded >= confirmed

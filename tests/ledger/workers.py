@@ -1,47 +1,42 @@
-"""Run as a program: one of several processes that use a ledger at once.
-
-Says `ready` on stdout, begins with the first line on stdin, and writes one JSON value per line.
-"""
+"""What one of several processes does that use a ledger at once; see `processes.py` for how they are started."""
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Callable
 from itertools import count
+from multiprocessing.connection import Connection
+from typing import Any
 
 from reverse_etl.ledger.ledger import Ledger
 from tests.ledger.samples import ACCOUNT, START, TRACK, delivered, ref, rejected
 
+Say = Callable[[object], None]
 
-def main() -> None:
-    what, url, *numbers = sys.argv[1:]
-    say("ready")
-    sys.stdin.readline()
+
+def main(other: Connection, what: str, url: str, *numbers: int) -> None:
+    """Say `ready`, wait until told to begin, and say the values of the work."""
+    other.send("ready")
+    other.recv()
     with Ledger.open(url) as ledger:
-        WORK[what](ledger, *map(int, numbers))
+        WORK[what](other.send, ledger, *numbers)
 
 
-def say(value: object) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
-
-
-def opened(ledger: Ledger) -> None:
+def opened(say: Say, ledger: Ledger) -> None:
     say(ledger.begin(ref()).id)
 
 
-def lease(ledger: Ledger, leases: int, slots: int, per_second: int) -> None:
+def lease(say: Say, ledger: Ledger, leases: int, slots: int, per_second: int) -> None:
     for _ in range(leases):
         got = ledger.budgets.lease(ACCOUNT, "/api/users/update", slots, per_second)
         say([got.start, got.interval, got.slots])
 
 
-def take(ledger: Ledger, times: int, limit: int) -> None:
+def take(say: Say, ledger: Ledger, times: int, limit: int) -> None:
     for _ in range(times):
         say(ledger.budgets.take_daily(ACCOUNT, "/api/users/forget", 3, limit, now=START.timestamp()))
 
 
-def mark(ledger: Ledger, batch: int, rows: int, marks: int) -> None:
+def mark(say: Say, ledger: Ledger, batch: int, rows: int, marks: int) -> None:
     attempt = ledger.begin(ref())
     for number in count() if marks < 0 else range(marks):
         names = [f"{number}-{row}" for row in range(rows)]
@@ -50,7 +45,7 @@ def mark(ledger: Ledger, batch: int, rows: int, marks: int) -> None:
         say(number)
 
 
-def watermark(ledger: Ledger, number: int, end: int) -> None:
+def watermark(say: Say, ledger: Ledger, number: int, end: int) -> None:
     from tests.ledger.test_watermarks import INCREMENTAL, place, reader
 
     run = reader(f"run {number}")
@@ -61,11 +56,15 @@ def watermark(ledger: Ledger, number: int, end: int) -> None:
     say(ledger.watermarks.move(run, place(end)))
 
 
-def turn(ledger: Ledger, number: int) -> None:
+def turn(say: Say, ledger: Ledger, number: int) -> None:
     say(ledger.turns.take("customers", "daily", f"run {number}", 300.0) is None)
 
 
-WORK = {"turn": turn, "watermark": watermark, "open": opened, "lease": lease, "take": take, "mark": mark}
-
-if __name__ == "__main__":
-    main()
+WORK: dict[str, Callable[..., Any]] = {
+    "turn": turn,
+    "watermark": watermark,
+    "open": opened,
+    "lease": lease,
+    "take": take,
+    "mark": mark,
+}

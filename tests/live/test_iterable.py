@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from reverse_etl.delivery.verdicts import tell_nobody
 from reverse_etl.errors import AuthenticationRefused, CallRejected
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
@@ -54,7 +55,7 @@ async def test_a_row_arrives_as_it_was_and_its_event_once_however_often_it_is_se
         delivery = IterableDelivery(opened, "live", ("id",), MAPPING, calls=calls, requests_in_flight=1)
         rendered = delivery.render(row(email))
         for call in [*rendered.calls, *rendered.calls]:
-            (verdict,) = await delivery.send([call])
+            (verdict,) = await delivery.send([call], tell_nobody)
             assert not isinstance(verdict, Exception), verdict
     fields = await iterable.until(lambda: iterable.user(email))
     assert (fields[TEXT], fields[WHOLE]) == ("Zoë 東京", 7)
@@ -70,7 +71,7 @@ async def test_a_bad_row_of_a_bulk_request_costs_only_itself(iterable: Iterable)
             delivery.render(row(email)).calls[0]
             for email in (good, f"{uuid4().hex}@reverse-etl-live.no-such-top-level-domain")
         ]
-        first, second = await delivery.send(users)
+        first, second = await delivery.send(users, tell_nobody)
     assert not isinstance(first, Exception), first
     assert isinstance(second, CallRejected)
     assert await iterable.until(lambda: iterable.user(good))

@@ -66,6 +66,7 @@ def connections(
         monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_DEFAULT", json.dumps(connection))
 
     iterable()
+    without_dag_files(monkeypatch.setenv, tmp_path)
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(server.airflow_connection()))
     monkeypatch.setenv("AIRFLOW__REVERSE_ETL__STAGING_PATH", f"file://{tmp_path}/staging")
     monkeypatch.setenv("AIRFLOW__REVERSE_ETL__OUTPUT_PATH", f"file://{tmp_path}/output")
@@ -122,7 +123,9 @@ def run_page_views(connections: Callable[..., None], tmp_path: Path) -> Callable
 
         bag = DagBag(str(ROOT / "dags"))
         assert bag.import_errors == {}
-        return Finished(bag.dags["iterable_page_views"].test(run_conf={"date": DAY, **params}), tmp_path / "output")
+        dag = bag.dags["iterable_page_views"]
+        register(dag)
+        return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")
 
     return run
 
@@ -192,8 +195,17 @@ def build_dag(sync: Sync, deliver_operator: Any = None, *, retries: int = 1) -> 
     return dag
 
 
+def without_dag_files(setenv: Callable[[str, str], None], folder: Path) -> None:
+    """Leave Airflow a folder without DAG files, all of which `dag.test` reads before every run; see `register`."""
+    empty = folder / "no-dags"
+    empty.mkdir(exist_ok=True)
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundle = {"name": "testing", "classpath": local, "kwargs": {"path": str(empty)}}
+    setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+
+
 def register(dag: Any) -> None:
-    """Write a DAG that is in no file to the metadata database, as `dag.test` expects."""
+    """Write a DAG to the metadata database, as `dag.test` expects."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.customerio.platform import KEY, Workspace, workspace
-from tests.operators.conftest import DAY, Finished, local
+from tests.operators.conftest import DAY, Finished, local, register
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +55,7 @@ def run(
         dag = bag.dags["customerio_page_views"]
         for task in dag.tasks:
             task.retry_delay = timedelta(0)
+        register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")
 
     return run_dag
@@ -161,3 +162,21 @@ def test_the_test_button_tells_what_is_wrong(run: Run, there: Workspace, monkeyp
     monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERIO_DEFAULT", json.dumps({"conn_type": "customerio"}))
     works, words = CustomerIOHook().test_connection()
     assert (works, "no API key" in words) == (False, True)
+
+
+def test_the_hook_sends_a_message_also_where_a_loop_runs_and_masks_the_key(run: Run, there: Workspace) -> None:
+    from airflow.sdk.log import redact
+
+    from reverse_etl.customerio import messages
+    from reverse_etl.customerio.auth import authorization
+    from reverse_etl.customerio.hook import CustomerIOHook
+
+    async def cell() -> None:
+        CustomerIOHook().send(messages.identify("ada"))
+        assert CustomerIOHook().test_connection()[0]
+
+    CustomerIOHook().send(messages.identify("ada"))
+    asyncio.run(cell())
+    assert [message["userId"] for message in there.messages] == ["ada", "ada"]
+    credentials = authorization(KEY).removeprefix("Basic ")
+    assert redact(f"{KEY} and {credentials}") == "*** and ***"

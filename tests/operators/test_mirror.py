@@ -35,10 +35,10 @@ from reverse_etl.run_day import RunDay
 from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, JWT_KEY, JWT_SECRET, SandboxServer
 from reverse_etl.sync import Sync
 from tests.docs.conftest import RestApi, rest
-from tests.ledger.conftest import mysql_urls, postgres, postgresql_urls, sqlite_url, sqlite_urls, url
+from tests.ledger.conftest import postgres, sqlite_url, url
 from tests.operators.conftest import Finished, register
 
-__all__ = ["mysql_urls", "postgres", "postgresql_urls", "rest", "sqlite_url", "sqlite_urls", "url"]
+__all__ = ["postgres", "rest", "sqlite_url", "url"]
 
 pytestmark = pytest.mark.integration
 

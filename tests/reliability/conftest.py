@@ -19,7 +19,7 @@ from devstack.database import PrivateServer
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
 from tests.database import Connect
-from tests.operators.conftest import Finished
+from tests.operators.conftest import Finished, without_dag_files
 from tests.reliability import batches, check, source
 from tests.reliability.source import DAY, Source
 from tests.reliability.syncs import Calls, make_dag, make_sync, register
@@ -111,6 +111,7 @@ class Scene:
         self.platform_at()
         self.connect: Connect = database.connect
         self.storage_at(folder)
+        without_dag_files(setenv, folder)
         setenv("AIRFLOW__REVERSE_ETL__LEDGER_PATH", f"{folder}/ledger.db")
 
     def source_at(self, connection: Mapping[str, object]) -> None:

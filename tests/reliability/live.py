@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -105,11 +105,11 @@ class Live(LiveAirflow):
 
 
 def _open_files() -> Iterator[tuple[int, str]]:
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            yield int(link.parts[2]), str(link.readlink())
-        except OSError:
-            continue
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # a process may end while it is looked at
+            for link in (process / "fd").iterdir():
+                with suppress(OSError):
+                    yield int(process.name), str(link.readlink())
 
 
 def wait(found: Callable[[], Any], within: float, what: str, *, pause: float = 0.2) -> Any:

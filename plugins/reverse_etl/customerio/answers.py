@@ -76,11 +76,11 @@ def _complaints(envelope: Mapping[str, object]) -> list[object]:
 
 
 def _code(envelope: Mapping[str, object] | None) -> str | None:
-    """Return the reason code in an answer. Sentences are left out: they may quote an identifier."""
+    """Return the reason code in an answer. Texts are left out: they may quote an identifier, or be nothing else."""
     if envelope is None:
         return None
     candidates = [envelope.get("code")]
     for found in _complaints(envelope):
         first = found[0] if isinstance(found, list) else found
-        candidates.append(first.get("reason") if isinstance(first, Mapping) else first)
+        candidates.append(first.get("reason") if isinstance(first, Mapping) else None)
     return next((code for candidate in candidates if (code := opaque_code(candidate))), None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from reverse_etl.checking import Finding, error, ok, warning
 from reverse_etl.customerio.config import CustomerIODestination
-from reverse_etl.customerio.reserved import TRAITS_OF_PERSON
+from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, wanted_for
 from reverse_etl.mapping import Constant, FieldLike, Kind
 
 LONGEST_ATTRIBUTE_BYTES = 150
@@ -51,11 +51,14 @@ def _fitting(trait: str) -> tuple[str, ...]:
     """Return what a trait with a meaning of its own may be filled with; nothing for any other."""
     if trait == UNSUBSCRIBED:
         return ("boolean", "integer", "text")
-    match TRAITS_OF_PERSON.get(trait):
+    wanted = wanted_for(trait, TRAITS_OF_PERSON)
+    match wanted:
         case None:
             return ()
         case Mapping():
             return ("json",)
+        case _ if wanted is bool:
+            return ("boolean",)
         case _:
             return ("text", "datetime", "date")
 

@@ -22,7 +22,7 @@ from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.pacing import Paces
 from reverse_etl.delivery.retry import RetryPolicy
 from reverse_etl.delivery.transport import Transport
-from reverse_etl.errors import AuthenticationRefused
+from reverse_etl.errors import AuthenticationRefused, ConfigurationError
 
 BATCH_TIMEOUT_FACTOR = 3
 """A batch may take so many times the timeout of a single message: it carries up to 500,000 bytes."""
@@ -128,11 +128,11 @@ class CustomerIOClient:
         `message_id` the first is sent; another with the same content shares its verdict, one with other content is
         rejected. Raise AccountRefused when no message can succeed; sending all again then doubles nothing.
         """
-        return await BatchSender(self.send_batch).send_all(list(batch))
+        return await BatchSender(self.send_batch).send_all([_checked(message) for message in batch])
 
     async def send(self, message: Message) -> Receipt:
         """Send one message to the endpoint of its type, with retries."""
-        return await self._post(Endpoint[message.type.name], message.body, self._connection.timeout)
+        return await self._post(Endpoint[_checked(message).type.name], message.body, self._connection.timeout)
 
     async def send_batch(self, body: bytes) -> Receipt:
         """Send an encoded batch in one request, with retries."""
@@ -161,3 +161,11 @@ class CustomerIOClient:
             if self._connection.has_public_key:
                 refusal.message = PUBLIC_KEY
             raise
+
+
+def _checked(message: object) -> Message:
+    if not isinstance(message, Message):
+        raise ConfigurationError(
+            f"a message is a {type(message).__name__}, expected one made by a function of customerio.messages"
+        )
+    return message

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
+from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved, wanted_for
 from reverse_etl.errors import ConfigurationError, InvalidRow
 from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Constant, Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
@@ -33,7 +33,7 @@ class Identify:
             check_name("Identify.timestamp", self.timestamp)
         check_fields("Identify.fields", self.fields, ())
         for field in self.fields:
-            if isinstance(field, Constant) and field.name in TRAITS_OF_PERSON:
+            if isinstance(field, Constant):
                 _check_constant(field)
 
 
@@ -194,7 +194,10 @@ class CustomerIODestination:
 
 
 def _check_constant(field: Constant) -> None:
+    wanted = wanted_for(field.name, TRAITS_OF_PERSON)
+    if wanted is None:
+        return
     try:
-        check_reserved(field.value, TRAITS_OF_PERSON[field.name], field.name)
+        check_reserved(field.value, wanted, field.name)
     except InvalidRow as problem:
         raise ConfigurationError(f"Constant of Identify.fields: {problem.detail}") from None

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from reverse_etl.customerio.auth import is_public, region_of
 from reverse_etl.customerio.limits import HEADROOM, HOSTS, REQUESTS_PER_SECOND, Region
-from reverse_etl.delivery.settings import check_extras, check_range, checked_host, checked_key, is_loopback
+from reverse_etl.delivery.settings import check_count, check_extras, check_range, checked_host, checked_key, is_loopback
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.redaction import join_key
 
@@ -36,9 +36,9 @@ class CustomerIOConnection:
         object.__setattr__(self, "region", _checked_region(self.region, region_of(self.api_key)))
         object.__setattr__(self, "host", checked_host(self.host))
         check_range("timeout", self.timeout, 0.1, 600, "seconds")
-        check_range("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
+        check_count("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
         check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
-        check_range("tries", self.tries, 1, 10, "tries")
+        check_count("tries", self.tries, 1, 10, "tries")
 
     @property
     def base_url(self) -> str:

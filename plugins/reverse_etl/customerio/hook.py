@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -15,6 +14,7 @@ from reverse_etl.customerio.auth import authorization
 from reverse_etl.customerio.config import CustomerIODestination
 from reverse_etl.customerio.connection import CustomerIOConnection
 from reverse_etl.delivery.settings import stored_host
+from reverse_etl.delivery.waiting import waited_for
 from reverse_etl.errors import CallRejected, ConfigurationError
 
 if TYPE_CHECKING:
@@ -110,17 +110,18 @@ class CustomerIOHook(BaseHook):
 
     def send(self, message: Message) -> Receipt:
         """Send one message made by a function of `customerio.messages` and wait for the answer."""
-        return asyncio.run(self._send(message))
+        return waited_for(_sent(self.client(), message))
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell a wrong key, a wrong region and an unreachable host apart; nothing is written."""
         from reverse_etl.customerio.diagnosis import diagnose
 
         try:
-            return asyncio.run(diagnose(self.connection))
+            return waited_for(diagnose(self.connection))
         except ConfigurationError as problem:
             return False, str(problem)
 
-    async def _send(self, message: Message) -> Receipt:
-        async with self.client() as client:
-            return await client.send(message)
+
+async def _sent(client: CustomerIOClient, message: Message) -> Receipt:
+    async with client:
+        return await client.send(message)

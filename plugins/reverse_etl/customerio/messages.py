@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypedDict, Unpack
@@ -25,7 +25,7 @@ from reverse_etl.customerio.reserved import (
     check_reserved,
 )
 from reverse_etl.customerio.values import iso_datetime, jsonable
-from reverse_etl.errors import InvalidRow
+from reverse_etl.errors import ConfigurationError, InvalidRow
 from reverse_etl.mapping import as_text, json_bytes
 from reverse_etl.redaction import join_key
 
@@ -50,7 +50,7 @@ class Message:
 
     type: Type
     message_id: str
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class Common(TypedDict, total=False):
@@ -78,13 +78,13 @@ def track(
     """Record an event, by its name or as one of those Customer.io gives a meaning of its own.
 
     Blanks around the name are taken away, as Customer.io does. Properties and context given beside a semantic event
-    are added to its own, which win.
+    are added to its own, which win; so are the fields of objects that both have, such as `context["device"]`.
     """
-    if isinstance(event, SemanticEvent):
+    if isinstance(event, SemanticEvent) and not isinstance(event, type):
         if event.needs_user_id and user is None:
             raise InvalidRow("identifier_missing", f"{event.event} needs a user, an anonymous_id is not enough")
-        properties = {**(properties or {}), **event.properties()}
-        context = {**common.get("context", {}), **event.context()}
+        properties = _beside("properties", properties, event.properties())
+        context = _beside("context", common.get("context"), event.context())
         if context:
             common = {**common, "context": context}
         event = event.event
@@ -170,7 +170,7 @@ def check_identifier(name: str, value: object) -> str:
     """Return an identifier as text: not empty, no blanks around it; a whole number becomes its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRow("id_malformed", f"{name} is a {type(value).__name__}, expected text")
-    identifier = str(value) if isinstance(value, int) else as_text(value)
+    identifier = as_text(value)
     if not identifier or identifier != identifier.strip():
         raise InvalidRow("id_malformed", f"{name} is empty or has blanks around it")
     return identifier
@@ -194,6 +194,18 @@ def _person(user: User, common: Common) -> dict[str, object]:
     if not person:
         raise InvalidRow("identifier_missing", "the message has neither a user nor an anonymous_id")
     return person
+
+
+def _beside(field: str, given: object, own: Values) -> Values:
+    if given is None:
+        return own
+    if not isinstance(given, Mapping):
+        raise InvalidRow("not_an_object", f"{field} is a {type(given).__name__}, expected a dict")
+    merged = {
+        name: _beside(f"{field}.{name}", given.get(name), value) if isinstance(value, Mapping) else value
+        for name, value in own.items()
+    }
+    return {**given, **merged}
 
 
 def _name(field: str, value: object) -> str:
@@ -228,6 +240,11 @@ def _values(field: str, values: object, wanted: Wanted | None = None) -> dict[st
 
 
 def _message(kind: Type, fields: Values, common: Common) -> Message:
+    unknown = sorted(set(common) - Common.__optional_keys__)
+    if unknown:
+        raise ConfigurationError(
+            f"a message has no {', '.join(unknown)}, expected {', '.join(sorted(Common.__optional_keys__))}"
+        )
     given = common.get("message_id")
     message_id = str(uuid.uuid4()) if given is None else _identifier("message_id", given)
     whole: dict[str, object] = {"type": kind.value, "messageId": message_id, **fields}

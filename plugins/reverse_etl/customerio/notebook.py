@@ -77,7 +77,8 @@ class CustomerIO(WaitingClient):
 
     def batch(self, batch: Iterable[Message]) -> list[Verdict]:
         """Send messages made by the functions of `messages`; return the verdict on each, in their order."""
-        return self._wait(self._client.batch(batch))
+        here = list(batch)  # in the caller's thread: rows of SQLite come in no other, a call of this client hangs there
+        return self._wait(self._client.batch(here))
 
     def send(self, message: Message) -> Receipt:
         """Send one message made by a function of `messages`."""

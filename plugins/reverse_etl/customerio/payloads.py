@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.customerio.messages import check_identifier, checked_size, encoded, message_id_of
-from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved
+from reverse_etl.customerio.reserved import TRAITS_OF_PERSON, check_reserved, wanted_for
 from reverse_etl.customerio.values import iso_datetime
 from reverse_etl.delivery.destination import Call, RenderedRow
 from reverse_etl.errors import InvalidRow
@@ -63,7 +63,9 @@ class _IdentifyRenderer:
         self._timestamp = identify.timestamp
         self._render = FieldRenderer(identify.fields, iso_datetime, keep_nulls=True)
         self._reserved = [
-            (field.name, TRAITS_OF_PERSON[field.name]) for field in identify.fields if field.name in TRAITS_OF_PERSON
+            (field.name, wanted)
+            for field in identify.fields
+            if (wanted := wanted_for(field.name, TRAITS_OF_PERSON)) is not None
         ]
 
     def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:

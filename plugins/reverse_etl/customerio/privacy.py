@@ -24,7 +24,7 @@ REQUESTS_IN_FLIGHT = 10
 
 
 class CustomerIOPrivacy:
-    """One workspace, asked about one person per request: by user id where there is one, by e-mail otherwise."""
+    """One workspace, asked about one person per request."""
 
     actions = frozenset(EVENTS)
     requests_in_flight = REQUESTS_IN_FLIGHT
@@ -37,6 +37,10 @@ class CustomerIOPrivacy:
         """Return None: no limit is published."""
         del action
         return None
+
+    def asked_by(self, person: PersonId) -> PersonId:
+        """Return the person by user id where there is one, by e-mail otherwise."""
+        return PersonId(user_id=person.user_id) if person.user_id else person
 
     def check(self, person: PersonId) -> None:
         """Raise InvalidRow for an identifier that is not text a platform could take."""

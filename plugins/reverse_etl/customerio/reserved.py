@@ -6,25 +6,36 @@ wants a boolean, its own text also takes 1 and "true". None is no value and alwa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
 from reverse_etl.errors import InvalidRow
 
-Wanted: TypeAlias = "type | tuple[str, ...] | list[type] | Mapping[str, Wanted]"
-"""A type, one of some words, a list of a type, or an object by the names of its fields; `ANY` is every other name."""
+Wanted: TypeAlias = "type | re.Pattern[str] | tuple[str, ...] | list[type] | Mapping[str, Wanted]"
+"""A type, text of digits, one of some words, a list of a type, or an object by the names of its fields; `ANY` is every
+other name.
+"""
 
 ANY = "*"
 
 _CHOICES: Mapping[str, Wanted] = {ANY: bool}
 _TEXTS: Mapping[str, Wanted] = {ANY: str}
 
+PREFERENCES = "cio_subscription_preferences"
+"""Its entries may also be given one by one, as in `cio_subscription_preferences.topics.topic_1`."""
+
 TRAITS_OF_PERSON: Mapping[str, Wanted] = {
     "email": str,
     "createdAt": str,
-    "cio_subscription_preferences": {"topics": _CHOICES, "channels": _CHOICES},
+    PREFERENCES: {"topics": _CHOICES, "channels": _CHOICES},
 }
-TRAITS_OF_OBJECT: Mapping[str, Wanted] = {"objectTypeId": str, "object_type_id": str, "relationshipAttributes": {}}
+_DIGITS = re.compile("[0-9]+")
+TRAITS_OF_OBJECT: Mapping[str, Wanted] = {
+    "objectTypeId": _DIGITS,
+    "object_type_id": _DIGITS,
+    "relationshipAttributes": {},
+}
 PROPERTIES_OF_PAGE: Mapping[str, Wanted] = dict.fromkeys(("category", "url", "referrer", "path", "search"), str)
 INTEGRATIONS: Mapping[str, Wanted] = _CHOICES
 CONTEXT: Mapping[str, Wanted] = {
@@ -47,6 +58,16 @@ CONTEXT: Mapping[str, Wanted] = {
 _NAMES = {str: "text", bool: "True or False"}
 
 
+def wanted_for(name: str, wanted: Mapping[str, Wanted]) -> Wanted | None:
+    """Return what a name is to hold, None for any other name than those wanted."""
+    if name.startswith(f"{PREFERENCES}.") and name not in wanted:
+        inside: Wanted | None = wanted
+        for step in name.split("."):
+            inside = inside.get(step, inside.get(ANY)) if isinstance(inside, Mapping) else None
+        return inside
+    return wanted.get(name, wanted.get(ANY))
+
+
 def check_reserved(value: object, wanted: Wanted, field: str) -> None:
     """Raise InvalidRow that names the field when a value in its JSON form is not of the type wanted."""
     if value is None:
@@ -62,17 +83,25 @@ def check_reserved(value: object, wanted: Wanted, field: str) -> None:
                 raise _wrong(field, "a list", value)
             for place, item in enumerate(value):
                 check_reserved(item, wanted[0], f"{field}[{place}]")
-        case tuple():
-            if value not in wanted:
-                raise InvalidRow("not_allowed", f"field {field!r}: expected one of {', '.join(wanted)}")
+        case re.Pattern() | tuple():
+            _check_text(value, wanted, field)
+
+
+def _check_text(value: object, wanted: re.Pattern[str] | tuple[str, ...], field: str) -> None:
+    if isinstance(wanted, tuple):
+        if value not in wanted:
+            raise InvalidRow("not_allowed", f"field {field!r}: expected one of {', '.join(wanted)}")
+    elif not isinstance(value, str):
+        raise _wrong(field, "a number as text", value)
+    elif not wanted.fullmatch(value):
+        raise InvalidRow("not_allowed", f"field {field!r}: expected a number as text, such as '1'")
 
 
 def _check_object(value: object, wanted: Mapping[str, Wanted], field: str) -> None:
     if not isinstance(value, Mapping):
         raise _wrong(field, "a dict", value)
-    others = wanted.get(ANY)
     for name, item in value.items():
-        of_name = wanted.get(name, others)
+        of_name = wanted_for(name, wanted)
         if of_name is not None:
             check_reserved(item, of_name, f"{field}.{name}")
 

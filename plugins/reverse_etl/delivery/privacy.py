@@ -84,6 +84,9 @@ class PrivacyDestination(Protocol):
     def daily_limit(self, action: Action) -> DailyLimit | None:
         """Return how many requests a day may be made for the action, one for a person and try; None without a limit."""
 
+    def asked_by(self, person: PersonId) -> PersonId:
+        """Return the person with the one identifier the account is asked by; it may be empty."""
+
     def check(self, person: PersonId) -> None:
         """Raise InvalidRow for an identifier the platform does not take, before anything is sent."""
 
@@ -126,6 +129,13 @@ class PrivacyResult:
         if outcome is not Outcome.DELIVERED:
             self.reasons[outcome, code] += 1
 
+    def add_repeats(self, first: int, places: Iterable[int]) -> None:
+        """Count the places that name the person at the place `first` again; they are gone when that one is."""
+        for place in places:
+            self.add(place, Outcome.UNCHANGED, NAMED_TWICE)
+            if first in self.gone:
+                self.gone.add(place)
+
     def adds_up(self) -> bool:
         """Return whether the sum rule holds."""
         return self.read == self.outcomes.total()
@@ -164,28 +174,34 @@ class PrivacyRun:
         return result
 
     async def _chunk(self, chunk: Sequence[tuple[int, PersonId]], result: PrivacyResult) -> None:
-        wanted: dict[str, tuple[int, PersonId]] = {}
-        for place, person in chunk:
+        wanted: dict[str, PersonId] = {}
+        places: dict[str, list[int]] = {}
+        for place, given in chunk:
+            person = self._destination.asked_by(given)
             if invalid := self._invalid(person):
                 result.add(place, Outcome.INVALID, invalid)
-            elif self._hash(person) in wanted:
-                result.add(place, Outcome.UNCHANGED, NAMED_TWICE)
-            else:
-                wanted[self._hash(person)] = (place, person)
+                continue
+            key = self._hash(person)
+            wanted.setdefault(key, person)
+            places.setdefault(key, []).append(place)
         confirmed = await asyncio.to_thread(self._journal.confirmed, list(wanted))
         for key in confirmed:
-            result.add(wanted.pop(key)[0], Outcome.UNCHANGED, ALREADY_CONFIRMED)
+            del wanted[key]
+            result.add(places[key][0], Outcome.UNCHANGED, ALREADY_CONFIRMED)
         may_go = await self._granted(len(wanted))
-        verdicts = await asyncio.gather(*(self._one(person) for _, person in islice(wanted.values(), may_go)))
+        verdicts = await asyncio.gather(*(self._one(person) for person in islice(wanted.values(), may_go)))
         await self._count_repeats(verdicts)
         marks: list[tuple[str, CallResult]] = []
-        for (key, (place, _)), call in zip(islice(wanted.items(), may_go), verdicts, strict=True):
-            result.add(place, call.outcome, call.code)
+        for key, call in zip(islice(wanted, may_go), verdicts, strict=True):
+            result.add(places[key][0], call.outcome, call.code)
             if call.tries:
                 marks.append((key, call))
-        for place, _ in islice(wanted.values(), may_go, None):
+        for key in islice(wanted, may_go, None):
             stopped = self._breaker.stopped
-            result.add(place, Outcome.FAILED, DAILY_LIMIT if stopped and stopped.code == DAILY_LIMIT else NOT_SENT)
+            code = DAILY_LIMIT if stopped and stopped.code == DAILY_LIMIT else NOT_SENT
+            result.add(places[key][0], Outcome.FAILED, code)
+        for first, *others in places.values():
+            result.add_repeats(first, others)
         await asyncio.to_thread(self._journal.mark, marks)
 
     async def _granted(self, wanted: int) -> int:

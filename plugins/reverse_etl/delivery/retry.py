@@ -21,8 +21,9 @@ class RetryPolicy:
     """Tries and waits of one call.
 
     A transient failure is tried `tries` times, with waits in seconds of `first_wait`, times `factor` each time, give or
-    take `jitter` (0.1: 10 %). The platform's own hint comes first. Being throttled uses up no try, but the call gives
-    up once its waits would exceed `patience` seconds.
+    take `jitter` (0.1: 10 %). The platform's own hint comes first, unless it is 0: a 429 that repeats itself would be
+    answered for ever, as fast as the rate allows. Being throttled uses up no try, but the call gives up once its waits
+    would exceed `patience` seconds.
     """
 
     tries: int = 3
@@ -88,7 +89,7 @@ class _Spent:
 
     def _wait_after(self, error: CallFailed) -> float:
         policy = self._policy
-        if error.retry_after is not None:
+        if error.retry_after:
             return error.retry_after * policy.uniform(1.0, 1.0 + policy.jitter)
         earlier = (self._throttled if isinstance(error, Throttled) else self._failures) - 1
         return policy.first_wait * policy.factor**earlier * policy.uniform(1.0 - policy.jitter, 1.0 + policy.jitter)

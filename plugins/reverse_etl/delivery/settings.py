@@ -11,7 +11,7 @@ from reverse_etl.errors import ConfigurationError
 
 def checked_key(key: str) -> str:
     """Return the key without the blanks around it, such as the line end of a secret's file."""
-    key = key.strip()
+    key = _text("the API key", key).strip()
     if not key:
         raise ConfigurationError("the connection has no API key; put it in the password field")
     if not (key.isascii() and key.isprintable()):
@@ -21,7 +21,7 @@ def checked_key(key: str) -> str:
 
 def checked_host(host: str) -> str:
     """Return the host as a URL without a slash at the end, or empty text; plain http is for loopback only."""
-    host = host.strip().rstrip("/")
+    host = _text("host", host).strip().rstrip("/")
     if not host:
         return ""
     if "://" not in host:
@@ -53,9 +53,24 @@ def is_loopback(hostname: str | None) -> bool:
 
 
 def check_range(name: str, value: float, lowest: float, highest: float, unit: str) -> None:
-    """Refuse a setting out of its range."""
+    """Refuse a setting that is no number or out of its range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name} is a {type(value).__name__}, expected {lowest} to {highest} {unit}")
     if not lowest <= value <= highest:
         raise ConfigurationError(f"{name} is {value}, expected {lowest} to {highest} {unit}")
+
+
+def check_count(name: str, value: int, lowest: int, highest: int, unit: str) -> None:
+    """Refuse a setting that is no whole number or out of its range."""
+    check_range(name, value, lowest, highest, unit)
+    if not isinstance(value, int):
+        raise ConfigurationError(f"{name} is {value}, expected a whole number of {unit}")
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} is a {type(value).__name__}, expected text")
+    return value
 
 
 def check_extras(extra: Mapping[str, object], known: Mapping[str, object]) -> None:

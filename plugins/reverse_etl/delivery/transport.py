@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, Protocol, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -64,13 +65,15 @@ class Transport(Generic[AnswerT]):
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Open the session; it keeps connections alive until `close`."""
+        """Open the session; it keeps connections alive until `close`. Raise RuntimeError when it is open."""
+        if self._session is not None:
+            raise RuntimeError("the client is open already; make another one, or share this one")
         self._session = aiohttp.ClientSession(
             self._place.base_url,
             connector=aiohttp.TCPConnector(limit=self._place.requests_in_flight),
             headers={"Content-Type": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not self._place.is_loopback,
+            proxy=None if self._place.is_loopback else proxy_for(self._place.base_url),
         )
 
     async def close(self) -> None:
@@ -111,8 +114,7 @@ class Transport(Generic[AnswerT]):
         answer = await send()
         log.debug("%s: HTTP %s, request id %s", path, answer.status, answer.request_id)
         if answer.status == 429:
-            hint = self._hint(answer)
-            wait = PAUSE_WITHOUT_HINT_SECONDS if hint is None else hint
+            wait = self._hint(answer) or PAUSE_WITHOUT_HINT_SECONDS
             if wait <= self._patience:
                 await pacer.pause(wait)
         return answer
@@ -136,6 +138,15 @@ class Transport(Generic[AnswerT]):
             raise no_answer(error) from None
 
 
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for a URL.
+
+    Where aiohttp reads them itself it reads `~/.netrc` as well, and refuses a login from there beside our key.
+    """
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
 def no_answer(error: Exception) -> DestinationError:
     """Return our error for a request without a whole answer. The library's text is left out: it may hold the URL."""
     match error:
@@ -143,6 +154,8 @@ def no_answer(error: Exception) -> DestinationError:
             return WrongDestination(
                 "the host's certificate cannot be trusted; check host and region", code="certificate"
             )
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return ConnectionFailed("the proxy that the environment names lets nothing through", code="proxy")
         case aiohttp.ClientConnectorDNSError():
             return ConnectionFailed("the host's name cannot be resolved", code="host_not_found")
         case aiohttp.ClientSSLError():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from reverse_etl.delivery.settings import check_extras, check_range, checked_host, checked_key, is_loopback
+from reverse_etl.delivery.settings import check_count, check_extras, check_range, checked_host, checked_key, is_loopback
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.limits import HEADROOM, Endpoint
 from reverse_etl.redaction import join_key
@@ -58,9 +58,9 @@ class IterableConnection:
         object.__setattr__(self, "host", checked_host(self.host))
         check_range("jwt_lifetime", self.jwt_lifetime, 60, LONGEST_JWT_SECONDS, "seconds")
         check_range("timeout", self.timeout, 0.1, 600, "seconds")
-        check_range("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
+        check_count("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
         check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
-        check_range("tries", self.tries, 1, 10, "tries")
+        check_count("tries", self.tries, 1, 10, "tries")
         _check_rate_limits(self.rate_limits)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -13,6 +12,7 @@ from airflow.sdk.log import mask_secret
 
 from reverse_etl.delivery.outcomes import Receipt
 from reverse_etl.delivery.settings import stored_host
+from reverse_etl.delivery.waiting import waited_for
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.config import IterableDestination, IterableRemoval, RemoveFromList
 from reverse_etl.iterable.connection import IterableConnection
@@ -134,22 +134,23 @@ class IterableHook(BaseHook):
 
     def update_user(self, payload: Mapping[str, object]) -> Receipt:
         """Create or update one user and wait for the answer; raises a DestinationError unless it was confirmed."""
-        return asyncio.run(self._send_one("update_user", payload))
+        return waited_for(_sent(self.client(), "update_user", payload))
 
     def track_event(self, payload: Mapping[str, object]) -> Receipt:
         """Track one event and wait for the answer; give it an `id`, so that a retry cannot store it twice."""
-        return asyncio.run(self._send_one("track_event", payload))
+        return waited_for(_sent(self.client(), "track_event", payload))
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell a wrong key, a wrong region and an unreachable host apart; nothing is written."""
         from reverse_etl.iterable.diagnosis import diagnose
 
         try:
-            return asyncio.run(diagnose(self.connection))
+            return waited_for(diagnose(self.connection))
         except ConfigurationError as problem:
             return False, str(problem)
 
-    async def _send_one(self, method: str, payload: Mapping[str, object]) -> Receipt:
-        async with self.client() as client:
-            receipt: Receipt = await getattr(client, method)(payload)
-            return receipt
+
+async def _sent(client: IterableClient, method: str, payload: Mapping[str, object]) -> Receipt:
+    async with client:
+        receipt: Receipt = await getattr(client, method)(payload)
+        return receipt

@@ -18,7 +18,7 @@ REQUESTS_IN_FLIGHT = 3
 
 
 class IterablePrivacy:
-    """One project, asked about one person per request: by e-mail where there is one, by user id otherwise."""
+    """One project, asked about one person per request."""
 
     actions = frozenset(ENDPOINTS)
     requests_in_flight = REQUESTS_IN_FLIGHT
@@ -30,6 +30,10 @@ class IterablePrivacy:
     def daily_limit(self, action: Action) -> DailyLimit | None:
         """Return the published limit of the action's endpoint."""
         return DailyLimit(ENDPOINTS[action], FORGET_PER_DAY)
+
+    def asked_by(self, person: PersonId) -> PersonId:
+        """Return the person by e-mail where there is one, by user id otherwise."""
+        return PersonId(person.email) if person.email else person
 
     def check(self, person: PersonId) -> None:
         """Raise InvalidRow for an identifier that is malformed."""

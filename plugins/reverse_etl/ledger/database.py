@@ -210,24 +210,29 @@ def _prepare_connections(engine: Engine, kind: str, patience: float) -> None:
             if connection.get_execution_options().get("ledger_writes"):
                 _begin_to_write(connection, patience)
             else:
+                _wait_in_sqlite(connection, milliseconds)
                 connection.exec_driver_sql("BEGIN")
 
 
 def _begin_to_write(connection: Connection, patience: float) -> None:
     """Take SQLite's one lock, looking every few milliseconds: SQLite itself would soon look ten times a second only."""
     end = time.monotonic() + patience
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {MILLISECONDS_BETWEEN_LOOKS}")
-    try:
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() >= end:
-                    raise
-            else:
-                return
-    finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+    _wait_in_sqlite(connection, MILLISECONDS_BETWEEN_LOOKS)
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() >= end:
+                raise
+        else:
+            return
+
+
+def _wait_in_sqlite(connection: Connection, milliseconds: int) -> None:
+    """Set how long SQLite itself waits for a lock, unless the connection has it so from its last transaction."""
+    if connection.info.get("busy_timeout") != milliseconds:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds}")
+        connection.info["busy_timeout"] = milliseconds
 
 
 def _use_write_ahead_log(cursor: DBAPICursor, patience: float) -> None:

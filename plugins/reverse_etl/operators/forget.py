@@ -40,7 +40,7 @@ class Forgotten:
     @property
     def is_done(self) -> bool:
         """Whether nobody is left whom a platform may still hold or whom it refused."""
-        return not any(_left(result) for result in self.results.values())
+        return all(len(result.gone) == result.read for result in self.results.values())
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the counts by connection and outcome, with `read`."""
@@ -66,9 +66,13 @@ def connections_of(syncs: Syncs, named: Sequence[str] = ()) -> dict[str, str]:
 def people_of_query(sql: str, source_conn_id: str) -> list[PersonId]:
     """Return the people a query gives, from its columns `email` and `user_id`, of which one is enough.
 
-    Raises SourceError when the query or its columns cannot be used.
+    Raises SourceError when the query cannot be used, ConfigurationError for a column of another type than text or whole
+    numbers: an identifier made of it would be another one than the platform knows, which it does not say.
     """
     from reverse_etl.delivery.privacy import PersonId
+    from reverse_etl.kinds import IDENTIFIER_KINDS, check_kind
+    from reverse_etl.staging.columns import arrow_schema
+    from reverse_etl.staging.kinds import column_kinds
     from reverse_etl.staging.mysql_errors import source_errors
     from reverse_etl.staging.source import stream_query
 
@@ -78,6 +82,8 @@ def people_of_query(sql: str, source_conn_id: str) -> list[PersonId]:
         names = [column.name for column in stream.columns]
         if not names or set(names) - set(COLUMNS) or len(set(names)) < len(names):
             raise SourceError(f"the query gives {len(names)} columns, expected email, user_id or both, and no other")
+        for name, kind in column_kinds(arrow_schema(stream.columns)).items():
+            check_kind("an identifier", name, kind, IDENTIFIER_KINDS)
         return [
             PersonId(**{name: _text(value) for name, value in zip(names, row, strict=True)})
             for chunk in stream
@@ -192,13 +198,6 @@ class ForgetOperator(BaseOperator):
                 f"not everybody was dealt with: {done.counts()}; the ledger's privacy_actions has the codes"
             )
         return done.counts()
-
-
-def _left(result: PrivacyResult) -> int:
-    from reverse_etl.delivery.privacy import NAMED_TWICE
-
-    twice = sum(count for (_, code), count in result.reasons.items() if code == NAMED_TWICE)
-    return result.read - len(result.gone) - twice
 
 
 def _person_hasher() -> Any:

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from reverse_etl.customerio.events import SemanticEvent
 from reverse_etl.customerio.semantic import FAMILIES, ecommerce, events, messaging, mobile, people, video
@@ -178,6 +180,49 @@ def test_the_properties_are_those_of_the_schema(kind: type[Event]) -> None:
     has_envelope = {"event", "context"} & set(inner.get("properties", {}))
     expected = properties_of(inner["properties"].get("properties", {})) if has_envelope else properties_of(inner)
     assert ours == expected
+
+
+Path = tuple[str, ...]
+
+SAMPLES = [
+    "x", "5", "EUR", "ios", "pre-roll", "mid-roll", "post-roll", "dynamic", "linear", *messaging.METRICS,
+    *messaging.ACTIONS, 3, 100, 1.5, Decimal("1.50"), True, datetime(2026, 1, 13, tzinfo=UTC), ["x"], {"a": 1},
+    [{"type": "a", "value": "b"}], [{"product_id": "p", "price": 1.5, "quantity": 2, "position": 1.5}],
+]  # fmt: skip
+LATER = {("context", "app", "namespace")}
+"""Places that only the document of 2026 has."""
+
+
+def schemas_by_path(schema: Any, path: Path = ()) -> dict[Path, Any]:
+    found: dict[Path, Any] = {}
+    for way in ("allOf", "oneOf", "anyOf"):
+        for part in schema.get(way, []):
+            found |= schemas_by_path(part, path)
+    for name, inner in schema.get("properties", {}).items():
+        found |= {(*path, name): inner} | schemas_by_path(inner, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.event)
+def test_what_a_field_takes_is_taken_at_its_place_in_the_schema(kind: type[Event]) -> None:
+    schemas = spec("customerio_semantic_events_openapi_2025.json")["components"]["schemas"]
+    by_path = schemas_by_path(schemas[component(kind.event)])
+    is_message = bool({("event",), ("context",), ("properties",)} & set(by_path))
+    for place in places(kind):
+        if place.path in LATER:
+            continue
+        check = Draft202012Validator(by_path[place.path if is_message else place.path[1:]])
+        taken = [value for value in map(partial(checked, place.check), SAMPLES) if value is not None]
+        assert taken, place
+        assert [value for value in taken if not check.is_valid(value)] == [], place
+
+
+def checked(check: Callable[[object], object], value: object) -> object:
+    """Return the JSON form of a value that the check takes, else None."""
+    try:
+        return check(value)
+    except InvalidRow:
+        return None
 
 
 def test_a_device_goes_to_the_context() -> None:
