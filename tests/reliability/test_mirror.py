@@ -109,7 +109,7 @@ def test_nothing_goes_before_a_person_says_so_and_killed_removals_lose_and_doubl
     approved = live.start(MEMBERS, batch_rows=BATCH)
     asked(live, approved)
     answer(live, overtaken, "Approve")
-    assert live.ended(MEMBERS, overtaken, within=60) == "success"
+    assert live.ended(MEMBERS, overtaken, within=120) == "success"
     assert [task["state"] for task in live.tasks(MEMBERS, overtaken, "remove")] == ["skipped"]
     assert (users(sandbox), known(live)) == (everybody, ROWS)
 
