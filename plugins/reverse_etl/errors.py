@@ -9,6 +9,7 @@
     |   `-- KeyRefused               a key is NULL or names several rows; nothing was sent
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
     |-- LedgerUnavailable            the ledger's database did not answer or is locked or full    (retryable)
+    |-- SyncBusy                     another run of the sync is under way; nothing was sent
     |-- RowsFailed                   some rows of a batch failed; another try sends only these          (retryable)
     |-- InvalidRow                   one row we refuse before sending it (outcome `invalid`)
     |-- RunFailed                    the report: a batch failed, totals do not add up, too many rows failed
@@ -85,6 +86,10 @@ class LedgerUnavailable(ReverseEtlError):
     """The ledger's database did not answer, is locked or is full; delivery stops rather than runs unrecorded."""
 
     retryable = True
+
+
+class SyncBusy(ReverseEtlError):
+    """Another run of the sync is under way, and only one at a time may send."""
 
 
 class RowsFailed(ReverseEtlError):

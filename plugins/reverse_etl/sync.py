@@ -16,6 +16,7 @@ from reverse_etl.mirror import REMOVED_AT, ROW_KEY, WINDOW, Mirror
 from reverse_etl.staging.statement import read_statement
 
 SEND = ("all", "changed")
+CONCURRENT = ("wait", "refuse")
 
 REMOVAL = "__removal"
 """End of the name under which the ledger knows the rows of a sync that have left the source."""
@@ -66,7 +67,8 @@ class Sync:
     equal the ones last delivered; write it down in every sync, the reader of a DAG should not have to know a default.
     `incremental` makes each run read only what changed since the last; its query has `%(after_time)s`,
     `%(after_key)s` and `%(before_time)s` instead. `consent` says whom not to contact. `mirror` says what happens to
-    rows that leave the source, all of which the query must give then.
+    rows that leave the source, all of which the query must give then. `concurrent` is what a run does while another
+    one of the sync sends: `wait` for its end, or `refuse`.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Sync:
     incremental: Incremental | None = None
     consent: Consent | None = None
     mirror: Mirror | None = None
+    concurrent: Literal["wait", "refuse"] = "wait"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -93,8 +96,8 @@ class Sync:
         object.__setattr__(self, "key", self._checked_key())
         if not isinstance(self.failure_share, int | float) or not 0 <= self.failure_share <= 1:
             raise ConfigurationError(f"Sync.failure_share of {self.name} is {self.failure_share!r}, expected 0 to 1")
-        if self.send not in SEND:
-            raise ConfigurationError(f"Sync.send of {self.name} is {self.send!r}, expected {' or '.join(SEND)}")
+        self._check_choice("send", SEND)
+        self._check_choice("concurrent", CONCURRENT)
         if not isinstance(self.source_conn_id, str) or not self.source_conn_id:
             raise ConfigurationError(f"Sync.source_conn_id of {self.name} is empty, expected a connection id")
         if not hasattr(self.destination, "hook_class") or isinstance(self.destination, type):
@@ -150,6 +153,11 @@ class Sync:
             consent=None,
             mirror=None,
         )
+
+    def _check_choice(self, name: str, allowed: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value not in allowed:
+            raise ConfigurationError(f"Sync.{name} of {self.name} is {value!r}, expected {' or '.join(allowed)}")
 
     def _checked_key(self) -> tuple[str, ...]:
         key = (self.key,) if isinstance(self.key, str) else as_tuple(f"Sync.key of {self.name}", self.key)

@@ -56,7 +56,12 @@ def watermark(say: Say, ledger: Ledger, number: int, end: int) -> None:
     say(ledger.watermarks.move(run, place(end)))
 
 
+def turn(say: Say, ledger: Ledger, number: int) -> None:
+    say(ledger.turns.take("customers", "daily", f"run {number}", 300.0) is None)
+
+
 WORK: dict[str, Callable[..., Any]] = {
+    "turn": turn,
     "watermark": watermark,
     "open": opened,
     "lease": lease,

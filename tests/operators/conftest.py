@@ -146,6 +146,7 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
         key: str = "view_id",
         destination: Any = None,
         consent: Any = None,
+        concurrent: Literal["wait", "refuse"] = "wait",
         deliver: Any = None,
         retries: int = 1,
         sync_sends: Literal["all", "changed"] = "all",
@@ -154,7 +155,7 @@ def run_sync(connections: Callable[..., None], tmp_path: Path) -> Callable[..., 
         path = tmp_path / "views.sql"
         path.write_text(query)
         sends_to = destination or default_destination()
-        sync = Sync("views", path, (key,), sends_to, send=sync_sends, consent=consent)
+        sync = Sync("views", path, (key,), sends_to, send=sync_sends, consent=consent, concurrent=concurrent)
         dag = build_dag(sync, deliver, retries=retries)
         register(dag)
         return Finished(dag.test(run_conf={"date": DAY, **params}), tmp_path / "output")

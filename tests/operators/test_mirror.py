@@ -434,13 +434,18 @@ def test_who_comes_back_after_a_removal_nobody_heard_of_is_sent_again(
     assert (flags(sandbox), len(known(each_ledger))) == (here(1, 2), 2)
 
 
+@pytest.mark.parametrize("how", ["has begun since", "sends rows of sync members"])
 def test_a_removal_found_before_another_run_began_is_left_to_that_run(
-    run: Run, members: Callable[..., None], sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Overtaken(RemoveOperator):
         def execute(self, context: Any) -> None:
             with open_ledger() as ledger:
-                ledger.begin(RunRef("another", "later", "members", 0, date(2026, 1, 14), 7))
+                if how == "has begun since":
+                    ledger.begin(RunRef("another", "later", "members", 0, date(2026, 1, 14), 7))
+                else:
+                    ledger.turns.give_back("members", "members", context["dag_run"].run_id)
+                    ledger.turns.take("members", "another", "later", 1)
             super().execute(context)
 
     members(1, 2, 3)
@@ -448,7 +453,7 @@ def test_a_removal_found_before_another_run_began_is_left_to_that_run(
     members(1)
     finished = run(remove_operator=Overtaken)
     assert (finished.state, finished.states("remove")) == ("success", ["skipped"])
-    assert "has begun since" in capsys.readouterr().out
+    assert f"{how}" in capsys.readouterr().out
     assert flags(sandbox) == here(1, 2, 3)
     assert run().result["removals"]["outcomes"] == {"delivered": 2}
 

@@ -35,7 +35,6 @@ def mirror_dag(query: Path) -> Any:
         dag_id=sync.name,
         schedule=None,
         start_date=datetime(2020, 1, 1, tzinfo=UTC),
-        max_active_runs=1,
         params=sync_params(),
         default_args={"retries": 20, "retry_delay": timedelta(0)},
     ) as dag:

@@ -33,6 +33,7 @@ def sync(tmp_path: Path, **changes: Any) -> Sync:
         ({"key": ()}, r"Sync\.key of views is \(\), expected one or more column names"),
         ({"key": ("id", "id")}, r"names a column twice"),
         ({"failure_share": 5}, r"Sync\.failure_share of views is 5, expected 0 to 1"),
+        ({"concurrent": "allow"}, r"Sync\.concurrent of views is 'allow', expected wait or refuse"),
         ({"send": "new"}, r"Sync\.send of views is 'new', expected all or changed"),
         ({"send": None}, r"Sync\.send of views is None"),
         ({"source_conn_id": ""}, r"Sync\.source_conn_id of views is empty"),

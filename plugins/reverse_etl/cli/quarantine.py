@@ -30,6 +30,7 @@ from reverse_etl.operators.replay import (
     summarise,
 )
 from reverse_etl.operators.syncs import Syncs, dags_folder, find_syncs
+from reverse_etl.operators.turns import give_turn_back, keeping_turn
 from reverse_etl.sync import Sync
 
 NOT_ALL_DELIVERED = 1
@@ -101,11 +102,13 @@ def replay(options: Namespace, screen: Screen) -> int:
     run = ReplayRun(DAG_ID, f"cli__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
     folder = run.folder(sync.name)
     try:
-        found = reread(sync, wanted, folder, batch_rows=options.batch_rows)
-        problems, totals = _deliver(sync, run, found.batches, screen)
-        remaining = finish(sync.name, run, totals)
-        summary = summarise(found.not_in_source, found.forgotten, totals, remaining)
+        with keeping_turn(sync, run.dag_id, run.run_id):
+            found = reread(sync, wanted, folder, batch_rows=options.batch_rows)
+            problems, totals = _deliver(sync, run, found.batches, screen)
+            remaining = finish(sync.name, run, totals)
+            summary = summarise(found.not_in_source, found.forgotten, totals, remaining)
     finally:
+        give_turn_back(sync.name, run.dag_id, run.run_id)
         # Nobody can go on with this run: what it did not deliver is in quarantine.
         if folder.exists():
             folder.fs.rm(folder.parent.path, recursive=True)

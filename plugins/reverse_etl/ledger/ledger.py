@@ -24,6 +24,7 @@ from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old
 from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
+from reverse_etl.ledger.turns import Turns
 from reverse_etl.ledger.watermarks import Watermarks
 
 PATIENCE_SECONDS = 30.0
@@ -55,6 +56,7 @@ class Ledger:
         self.quarantine = Quarantine(database)
         self.budgets = Budgets(database)
         self.watermarks = Watermarks(database, clock)
+        self.turns = Turns(database)
 
     @classmethod
     def open(

@@ -42,7 +42,7 @@ from reverse_etl.ledger.records import (
 VERSION_TABLE = "ledger_version"
 """Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
 
-HEAD = "0004"
+HEAD = "0005"
 """The version of the schema this code works with."""
 
 OUTCOME_NUMBERS = {
@@ -226,4 +226,13 @@ WATERMARK_READS = Table(
     Column("from_key", _text(LONGEST_INTEGER)),
     Column("to_time", BigInteger),
     Column("to_key", _text(LONGEST_INTEGER)),
+)
+
+TURNS = Table(
+    "turns",
+    METADATA,
+    Column("sync", _text(LONGEST_NAME), primary_key=True),
+    Column("dag_id", _text(LONGEST_RUN_NAME), nullable=False),
+    Column("run_id", _text(LONGEST_RUN_NAME), nullable=False),
+    Column("until", BigInteger, nullable=False),
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from reverse_etl.operators.base import DELIVERY, RETRY_POLICY, RunParams, SyncOperator, staging_folder
 from reverse_etl.operators.batch import deliver_batch, try_failed_again
 from reverse_etl.operators.ledger import Recording, previewing, recording, run_ref
+from reverse_etl.operators.turns import keeping_turn
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -51,14 +52,17 @@ class DeliverOperator(SyncOperator):
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
         params = RunParams.of(context)
-        delivered = deliver_batch(
-            self.sync,
-            batch,
-            staging_folder(self.sync, context),
-            self._recording(context, batch.index, params),
-            attempt=context["dag_run"].clear_number,
-            log=self.log,
-        )
+        dag_run = context["dag_run"]
+        turn = nullcontext() if params.dry_run else keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id)
+        with turn:
+            delivered = deliver_batch(
+                self.sync,
+                batch,
+                staging_folder(self.sync, context),
+                self._recording(context, batch.index, params),
+                attempt=dag_run.clear_number,
+                log=self.log,
+            )
         context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
         context[LABEL] = f"batch {batch.index}: {delivered.totals}"
         if delivered.stopped is not None:

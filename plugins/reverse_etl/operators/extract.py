@@ -11,6 +11,7 @@ from reverse_etl.operators.mirror import ATTEMPT, remember
 from reverse_etl.operators.reading import Reading, reading_of
 from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
+from reverse_etl.operators.turns import keeping_turn, wait_for_turn
 
 if TYPE_CHECKING:
     from reverse_etl.staging.ordered import OrderedRows
@@ -26,9 +27,24 @@ class ExtractOperator(SyncOperator):
     """
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        """Extract; raises SourceError (KeyRefused too), ConfigurationError, StagingError or LedgerUnavailable."""
+        """Extract, when no other run of the sync sends.
+
+        Raises SourceError (KeyRefused too), ConfigurationError, StagingError, LedgerUnavailable or SyncBusy.
+        """
         started = time.monotonic()
         params = RunParams.of(context)
+        if params.dry_run:
+            return self._extract(context, params, started)
+        wait_for_turn(self, self.sync, context)
+        with keeping_turn(self.sync, context["dag_run"].dag_id, context["dag_run"].run_id):
+            return self._extract(context, params, started)
+
+    def execute_again(self, context: Any, event: Any) -> list[dict[str, Any]]:
+        """Go on after a while of waiting for another run of the sync."""
+        del event
+        return self.execute(context)
+
+    def _extract(self, context: Any, params: RunParams, started: float) -> list[dict[str, Any]]:
         reading = reading_of(self.sync, context, params)
         self.log.info("%s", reading)
         attempt = self._begin(context, reading, params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ObjectStoragePath, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
-from reverse_etl.errors import ConfigurationError
+from reverse_etl.errors import ConfigurationError, SyncBusy
 from reverse_etl.operators.base import (
     DELIVERY,
     RETRY_POLICY,
@@ -34,6 +35,7 @@ from reverse_etl.operators.mirror import (
     is_overtaken,
     plan_removals,
 )
+from reverse_etl.operators.turns import give_turn_back, keeping_turn
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -58,7 +60,7 @@ class FindLeavingOperator(SyncOperator):
         self.extract_task_id = extract_task_id
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        """Find; raises LedgerUnavailable, StagingError and ConfigurationError."""
+        """Find; raises LedgerUnavailable, StagingError, ConfigurationError, and SyncBusy when another run took over."""
         from reverse_etl.staging.batches import BatchRef
 
         params = RunParams.of(context)
@@ -66,15 +68,17 @@ class FindLeavingOperator(SyncOperator):
             self.log.info("A trial has not read everything: nothing is removed")
             return []
         references = pulled(context["ti"], self.extract_task_id, "return_value")
-        folder = staging_folder(self.sync, context) / REMOVED_FOLDER
-        leaving, refs = find_leaving(
-            self.sync,
-            [BatchRef.from_dict(reference) for reference in references],
-            pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT],
-            folder,
-            removed_at=context["dag_run"].run_after.astimezone(UTC),
-            batch_rows=params.batch_rows,
-        )
+        folder, dag_run = staging_folder(self.sync, context) / REMOVED_FOLDER, context["dag_run"]
+        turn = nullcontext() if params.dry_run else keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id)
+        with turn:
+            leaving, refs = find_leaving(
+                self.sync,
+                [BatchRef.from_dict(reference) for reference in references],
+                pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT],
+                folder,
+                removed_at=dag_run.run_after.astimezone(UTC),
+                batch_rows=params.batch_rows,
+            )
         self.log.info("%s", leaving)
         planned = plan_removals(self.sync, refs, folder, self.log) if params.dry_run else []
         context["ti"].xcom_push(LEAVING, {**leaving.as_dict(), PLANNED: planned})
@@ -84,7 +88,8 @@ class FindLeavingOperator(SyncOperator):
 class ApproveRemovalOperator(ApprovalOperator):
     """Asks in the Airflow UI before an empty source, or more than the mirror's share of rows, is acted upon.
 
-    Otherwise it ends at once. Until somebody answers nothing is removed; after a rejection nothing is either.
+    Otherwise it ends at once. Until somebody answers nothing is removed; after a rejection nothing is either. Other
+    runs of the sync may begin meanwhile: then this one removes nothing any more, whatever the answer.
     `response_timeout` limits the wait: then the task fails.
     """
 
@@ -103,6 +108,7 @@ class ApproveRemovalOperator(ApprovalOperator):
             return None
         self.subject = f"Remove {leaving['removed']} of {leaving['known']} rows of {self.sync.name}?"
         self.body = _question(self.sync, leaving)
+        give_turn_back(self.sync.name, context["dag_run"].dag_id, context["dag_run"].run_id)
         return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
@@ -152,11 +158,19 @@ class RemoveOperator(SyncOperator):
 
         Where another run of the sync has read the source since, nothing is done: it may have seen somebody come back.
         """
-        from reverse_etl.staging.batches import BatchRef
-
         leaving = pulled(context["ti"], self.find_task_id, LEAVING)
         self._check_approved(context["ti"], leaving)
-        self._check_latest(context, leaving[ATTEMPT])
+        dag_run = context["dag_run"]
+        try:
+            with keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id):
+                self._check_latest(context, leaving[ATTEMPT])
+                self._remove(context)
+        except SyncBusy as busy:
+            raise AirflowSkipException(f"{busy}: nothing is removed") from None
+
+    def _remove(self, context: Any) -> None:
+        from reverse_etl.staging.batches import BatchRef
+
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
         doubt_leaving(self.sync, run_ref(self.sync, context, self.extract_task_id), batch)

@@ -27,6 +27,7 @@ from reverse_etl.operators.replay import (
     summarise,
 )
 from reverse_etl.operators.syncs import dags_folder, find_sync
+from reverse_etl.operators.turns import give_turn_back, keeping_turn, wait_for_turn
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -132,13 +133,21 @@ class ReReadOperator(ReplayOperator):
         if params.dry_run:
             raise AirflowSkipException("dry run: nothing is read or sent")
         sync = self._sync(context)
-        found = reread(sync, params.wanted, self._run(context).folder(sync.name), batch_rows=params.batch_rows)
+        wait_for_turn(self, sync, context)
+        run = self._run(context)
+        with keeping_turn(sync, run.dag_id, run.run_id):
+            found = reread(sync, params.wanted, run.folder(sync.name), batch_rows=params.batch_rows)
         self.log.info("Found %s rows in %s batches", found.rows, len(found.batches))
         if found.not_in_source:
             self.log.warning("%s rows are not in the source any more; they stay in quarantine", found.not_in_source)
         facts = {"read": found.rows, "not_in_source": found.not_in_source, "forgotten": found.forgotten}
         context["ti"].xcom_push(RUN_FACTS, facts)
         return [batch.as_dict() for batch in found.batches]
+
+    def execute_again(self, context: Any, event: Any) -> list[dict[str, Any]]:
+        """Go on after a while of waiting for another run of the sync."""
+        del event
+        return self.execute(context)
 
 
 class ReplayBatchOperator(ReplayOperator):
@@ -161,7 +170,9 @@ class ReplayBatchOperator(ReplayOperator):
         """Deliver; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
         batch = ReplayBatch(**self.batch)
         context[LABEL] = f"batch {batch.index}, {batch.day}: {batch.rows} rows"
-        delivered = replay_batch(self._sync(context), batch, self._run(context), self.log)
+        sync, run = self._sync(context), self._run(context)
+        with keeping_turn(sync, run.dag_id, run.run_id):
+            delivered = replay_batch(sync, batch, run, self.log)
         context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
         context[LABEL] = f"batch {batch.index}, {batch.day}: {delivered.totals}"
         if delivered.stopped is not None:
@@ -190,7 +201,15 @@ class ReplayReportOperator(ReplayOperator):
         self.deliver_task_id = deliver_task_id
 
     def execute(self, context: Any) -> None:
-        """Report; raises RunFailed."""
+        """Report, and let the next run of the sync begin; raises RunFailed."""
+        try:
+            self._report(context)
+        finally:
+            params, dag_run = ReplayParams.of(context), context["dag_run"]
+            if not params.dry_run:
+                give_turn_back(params.wanted.sync, dag_run.dag_id, dag_run.run_id)
+
+    def _report(self, context: Any) -> None:
         ti = context["ti"]
         selected = ti.xcom_pull(task_ids=self.select_task_id)
         if selected is None:

@@ -22,6 +22,7 @@ from reverse_etl.operators.base import (
 from reverse_etl.operators.batch import results_of_silent
 from reverse_etl.operators.ledger import Recording, no_recording, open_ledger, recording, run_ref
 from reverse_etl.operators.removals import NOT_DONE, removals_of
+from reverse_etl.operators.turns import give_turn_back
 from reverse_etl.operators.watermark import FirstUndelivered, move_watermark
 
 if TYPE_CHECKING:
@@ -59,7 +60,14 @@ class ReportOperator(SyncOperator):
         self.remove_task_id = remove_task_id
 
     def execute(self, context: Any) -> None:
-        """Report; raises RunFailed."""
+        """Report, and let the next run of the sync begin; raises RunFailed."""
+        try:
+            self._report(context)
+        finally:
+            if not RunParams.of(context).dry_run:
+                give_turn_back(self.sync.name, context["dag_run"].dag_id, context["dag_run"].run_id)
+
+    def _report(self, context: Any) -> None:
         from reverse_etl.staging.batches import BatchRef
 
         ti = context["ti"]
