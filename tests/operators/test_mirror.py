@@ -263,6 +263,18 @@ def test_the_run_removes_what_a_preview_and_a_dry_run_say(
     assert sandbox.stats()["requests_total"] == before + requests
 
 
+def test_a_dry_run_says_that_somebody_is_asked_where_a_row_is_refused(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer
+) -> None:
+    members(*range(1, 11))
+    run()
+    members(*range(1, 9), 11, m11="no address")
+    dry, real = run(share=0.19, dry_run=True), run(share=0.19)
+    said, found = (finished.xcom("find_leaving", "leaving") for finished in (dry, real))
+    assert said["reasons"] == found["reasons"] == ["2 of 10 rows are more than the share of 19.0%"]
+    assert flags(sandbox) == here(*range(1, 11))
+
+
 def test_without_an_answer_nothing_is_removed(
     run: Run, members: Callable[..., None], sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

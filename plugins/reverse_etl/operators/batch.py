@@ -64,7 +64,7 @@ def deliver_batch(
     from reverse_etl.delivery.report import BatchDelivery
     from reverse_etl.delivery.results import writing_results
 
-    target = folder / f"results-{batch.index:05d}.parquet"
+    target = results_file(folder, batch)
     refusals = Refusals(folder, attempt)
     with recording as record, writing_results(target) as results:
         progress = Progress(batch.rows, log.info, record.paces.use)
@@ -95,6 +95,12 @@ def deliver_batch(
         plan=delivery.plan.as_dict() if delivery.plan else None,
     )
     return Delivered(counts, totals, stopped)
+
+
+def results_file(folder: ObjectStoragePath, batch: BatchRef) -> ObjectStoragePath:
+    """Return where the row results of a batch lie."""
+    target: ObjectStoragePath = folder / f"results-{batch.index:05d}.parquet"
+    return target
 
 
 def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterator[RowResult]:

@@ -6,7 +6,7 @@ its members, before the first of them is sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.operators.base import configured_folder, hash_key
-from reverse_etl.operators.batch import Log, deliver_batch
+from reverse_etl.operators.batch import Log, deliver_batch, results_file
 from reverse_etl.operators.ledger import open_ledger, previewing
 
 if TYPE_CHECKING:
@@ -100,29 +100,30 @@ def find_leaving(
 
     They are written into `folder` as batches of `batch_rows`. Rows that were delivered after the `attempt` that
     read them had begun are left alone: its read may be older than they are. Without one, for a dry run, the rows of
-    `batches` count as delivered, and the members stay as they are. Raises LedgerUnavailable and StagingError.
+    `batches` count as delivered where their results, beside `folder`, do not say that they are refused, and the members
+    stay as they are. Raises LedgerUnavailable and StagingError.
     """
-    from reverse_etl.staging.members import first_hexes, still_here, write_removals
+    from reverse_etl.staging.members import first_hexes, from_hex, still_here, write_removals
 
     if sync.mirror is None:
         raise ConfigurationError(f"sync {sync.name} has no mirror; add mirror=Mirror(...) or leave this task out")
     paths, members = _paths(batches), members_of(sync)
     current = members.hashes_of(paths)
+    new = from_hex([] if attempt is not None else _planned(folder.parent, batches))
     with open_ledger() as ledger:
-        known, left, gone = _left(ledger, sync, attempt, current)
+        known, left, gone = _left(ledger, sync, attempt, current, new)
     found = list(members.of(gone))
     if attempt is not None:
         members.keep(current, left)
     staying, leaving = still_here(found, paths, sync.destination.identifiers())
     removed = sum(table.num_rows for table in leaving)
     refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
-    held = known if attempt is not None else len(left) + len(current)
     found_out = Leaving(
-        known=held,
+        known=known,
         removed=removed,
         unknown=len(gone) - removed - staying,
         staying=staying,
-        reasons=sync.mirror.reasons(read=len(current), known=held, removed=removed),
+        reasons=sync.mirror.reasons(read=len(current), known=known, removed=removed),
         sample=first_hexes(leaving, SAMPLE),
         attempt=attempt,
     )
@@ -177,22 +178,39 @@ def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
 
 
 def _left(
-    ledger: Ledger, sync: Sync, attempt: int | None, current: SortedHashes
+    ledger: Ledger, sync: Sync, attempt: int | None, current: SortedHashes, new: pa.Array[Any]
 ) -> tuple[int, pa.Array[Any], pa.Array[Any]]:
     """Return how many rows the platform may hold, and the hashed keys of those that are not in `current`.
 
-    Of the latter once all, and once those settled before `attempt` began.
+    Of the latter once all, and once those settled before `attempt` began. It may also hold `new` ones.
     """
-    from reverse_etl.staging.members import from_hex, joined
+    from reverse_etl.staging.members import SortedHashes, from_hex, joined
 
     known = 0
     left: list[pa.Array[Any]] = []
     settled: list[pa.Array[Any]] = []
     for page in ledger.known_rows(sync.name).pages():
         known += len(page)
-        left.append(current.missing(from_hex(key for key, _ in page)))
+        keys = from_hex(key for key, _ in page)
+        left.append(current.missing(keys))
+        new = SortedHashes(keys).missing(new) if len(new) else new
         settled.append(current.missing(from_hex(key for key, epoch in page if attempt is None or epoch < attempt)))
-    return known, joined(left), joined(settled)
+    return known + len(new), joined(left), joined(settled)
+
+
+def _planned(folder: ObjectStoragePath, batches: Sequence[BatchRef]) -> Iterator[str]:
+    """Yield the hashed keys of the rows a dry run would send."""
+    from reverse_etl.delivery.outcomes import Outcome
+    from reverse_etl.staging.batches import read_columns
+
+    for batch in batches:
+        results = read_columns(results_file(folder, batch), ["key", "outcome"])
+        outcomes = results["outcome"].to_pylist()
+        yield from (
+            str(key)
+            for key, outcome in zip(results["key"].to_pylist(), outcomes, strict=True)
+            if outcome == Outcome.PLANNED
+        )
 
 
 def _paths(batches: Sequence[BatchRef]) -> list[ObjectStoragePath]:
