@@ -16,8 +16,8 @@ from devstack.layout import Layout
 from devstack.lock import exclusive
 from devstack.services import Services
 
-SENDS = frozenset({"preview", "replay", "forget"})
-"""The commands that need the database, and some of them the sandbox; the others only need the ledger."""
+WITH_SERVERS = frozenset({"check", "preview", "replay", "forget"})
+"""The commands that need the database, and most of them the sandbox; the others only need the ledger."""
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def _environment(layout: Layout, arguments: Sequence[str]) -> Iterator[Mapping[s
     if metadata is None:
         raise DevstackError("Nothing was sent from this folder yet: begin with make run or make up.")
     services = Services.chosen(layout, os.environ)
-    if SENDS.isdisjoint(arguments) or (services.are_running and metadata == up.METADATA):
+    if WITH_SERVERS.isdisjoint(arguments) or (services.are_running and metadata == up.METADATA):
         yield airflow_environment(layout, os.environ, metadata=metadata)
         return
     with exclusive(layout.local / "lock", "make reverse-etl"), services:

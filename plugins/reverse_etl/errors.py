@@ -94,15 +94,19 @@ class RowsFailed(ReverseEtlError):
 
 
 class InvalidRow(ReverseEtlError):
-    """One row that is refused before anything is sent; `code` is its reason code."""
+    """One row that is refused before anything is sent.
 
-    def __init__(self, code: str, detail: str) -> None:
+    `code` is its reason code, `field` the field of the mapping that it is about, empty for none.
+    """
+
+    def __init__(self, code: str, detail: str, field: str = "") -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.field = field
 
-    def __reduce__(self) -> tuple[type[InvalidRow], tuple[str, str]]:
-        return (type(self), (self.code, self.detail))
+    def __reduce__(self) -> tuple[type[InvalidRow], tuple[str, str, str]]:
+        return (type(self), (self.code, self.detail, self.field))
 
 
 class RunFailed(ReverseEtlError):

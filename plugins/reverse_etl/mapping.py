@@ -156,7 +156,7 @@ class FieldRenderer:
             try:
                 payload[name] = convert(value)
             except InvalidRow as problem:
-                raise InvalidRow(problem.code, f"field {name!r}: {problem.detail}") from None
+                raise InvalidRow(problem.code, f"field {name!r}: {problem.detail}", name) from None
         payload.update(self._constants)
         return payload
 

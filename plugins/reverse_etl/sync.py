@@ -39,6 +39,9 @@ class DestinationConfig(Protocol):
     def identifiers(self) -> tuple[str, ...]:
         """Return those of the columns that identify a person."""
 
+    def event_ids(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the source columns that tell events apart, of rows with the columns `key`; none without an event."""
+
     def removal(self, action: object, key: tuple[str, ...], /) -> DestinationConfig:
         """Return the destination of rows with the columns `key`, `identifiers()` and REMOVED_AT that have left.
 

@@ -55,7 +55,15 @@ WRONG_USE: list[tuple[list[str], str]] = [
     (["--email", ZOE], "add --yes"),
     (["--email", ZOE, "--yes", "--conn", "mysql_default"], "is of the type mysql, expected customerio, iterable"),
     (["--email", ZOE, "--yes", "--conn", "nosuch"], "there is no connection 'nosuch'; add it to Airflow, or name"),
-    (["--email", ZOE, "--yes", "--action", "suppress"], "cannot suppress a person; it knows forget, unsuppress"),
+    *(
+        (
+            ["--email", ZOE, how, "--action", action],
+            f"connection iterable_default cannot {action} a person; it knows forget, unsuppress; name only connections "
+            "that can, with --conn",
+        )
+        for action in ("suppress", "delete")
+        for how in ("--yes", "--dry-run")
+    ),
 ]
 
 
@@ -153,3 +161,14 @@ def test_the_dag_forgets_the_people_of_its_query(
     assert run.xcom("forget") == {"iterable_default": {"read": 1, "delivered": 1}}
     assert len(sandbox.users()) == 1
     assert [record[:2] for record in audit(tmp_path)] == [("forget", "delivered")]
+
+
+def test_the_next_run_asks_the_platform_no_more_about_who_was_forgotten(
+    day: None, reverse_etl: Command, run_sync: Callable[..., Finished], sandbox: SandboxServer
+) -> None:
+    assert reverse_etl("forget", "--email", ZOE.upper(), "--yes").code == 0
+    before = sandbox.stats()["requests_total"]
+    assert run_sync().counts == {"read": 2, "delivered": 1, "suppressed": 1}
+    assert sandbox.stats()["requests_total"] == before + 2, "an update and an event of the other person"
+    assert reverse_etl("forget", "--email", ZOE, "--action", "unsuppress", "--yes").code == 0
+    assert run_sync().counts == {"read": 2, "delivered": 2}

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.mapping import Field
 from reverse_etl.operators.base import hash_key
 from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, SandboxServer
 from tests.cli.conftest import Command
 from tests.conftest import ROOT
 from tests.operators.conftest import Finished, register
+from tests.operators.test_bad_days import reasons
 
 pytestmark = pytest.mark.integration
 
@@ -125,6 +128,20 @@ def test_a_column_that_is_no_identifier_is_refused_before_anybody_is_asked_about
     assert there(workspace) == (EVERYBODY, set())
 
 
+def test_what_is_given_as_an_email_and_is_none_is_nobodys_user_id(
+    workspace: SandboxServer, reverse_etl: Command, shop: Shop, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.sql"
+    path.write_text("SELECT '7' AS email UNION ALL SELECT 'bystander'")
+    before = workspace.customerio.stats()["messages"]
+    for given in (["--query", str(path)], ["--email", "7", "--email", "bystander"]):
+        for action in ("forget", "delete", "suppress", "unsuppress"):
+            answer = reverse_etl("forget", *given, "--action", action, *ASKED)
+            assert (answer.code, "2 invalid for email_malformed" in answer.out) == (1, True), (given, action)
+    assert workspace.customerio.stats()["messages"] == before
+    assert there(workspace) == (EVERYBODY, set())
+
+
 def test_the_dag_suppresses_the_people_of_its_query(workspace: SandboxServer, shop: Shop, tmp_path: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
@@ -141,3 +158,38 @@ def test_the_dag_suppresses_the_people_of_its_query(workspace: SandboxServer, sh
     assert run.state == "success"
     assert run.xcom("forget") == {"customerio_default": {"read": 1, "delivered": 1}}
     assert there(workspace) == ({"7", "bystander"}, {ZOE})
+
+
+def test_rows_of_people_forgotten_from_here_are_held_back_until_that_is_lifted(
+    workspace: SandboxServer, reverse_etl: Command, run_sync: Callable[..., Finished], views: Callable[..., None]
+) -> None:
+    for email in (ZOE.upper(), "7", "bystander@example.com"):
+        views(email)
+    views("no e-mail")
+    destination = CustomerIODestination(
+        user_id="email",
+        identify=Identify((Field("first_name"),)),
+        track=Track("page_view", timestamp="event_time", fields=(Field("page"),)),
+    )
+
+    def ran(**params: Any) -> Finished:
+        return run_sync(destination=destination, **params)
+
+    def asked(action: str) -> None:
+        assert reverse_etl("forget", "--email", ZOE, "--user-id", "7", "--action", action, *ASKED).code == 0
+
+    everybody = {"read": 4, "delivered": 4}
+    held_back = {"read": 4, "delivered": 2, "suppressed": 2}
+    assert ran().counts == everybody
+    asked("delete")
+    assert ran().counts == everybody, "whom Customer.io deleted comes back with new data"
+    for blocking in ("suppress", "forget"):
+        asked(blocking)
+        finished = ran()
+        assert finished.counts == held_back
+        assert reasons(finished) == {"forgotten_here": 2}
+        dry = ran(dry_run=True).result["prediction"]
+        assert dry["rows"]["suppressed"] == 2
+        assert [(why["code"], why["rows"]) for why in dry["refused"]] == [("forgotten_here", 2)]
+        asked("unsuppress")
+        assert ran().counts == everybody

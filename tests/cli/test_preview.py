@@ -118,3 +118,19 @@ def test_a_person_can_read_it(preview: Command, run_sync: Run, views: Add, shop:
     assert "dataFields.first_name: <text>" in answer.out
     for value in ("Ada", "Grace", "ada@example.com"):
         assert value not in answer.out + answer.err
+
+
+def test_it_says_why_rows_would_be_refused_and_names_one_of_each(preview: Command, views: Add, shop: Shop) -> None:
+    for number in range(3):
+        views(f"plain{number}@example.com")
+    views("malformed")
+    shop("UPDATE views SET candidate = 3 WHERE id IN (2, 3)")
+    refused = json.loads(preview("--json").out)["prediction"]["refused"]
+    assert [(why["outcome"], why["code"], why["field"], why["rows"]) for why in refused] == [
+        ("invalid", "not_a_boolean", "candidate", 2),
+        ("invalid", "email_malformed", "", 1),
+    ]
+    answer = preview()
+    assert "refused reason field number such as row" in answer.words
+    assert f"invalid not_a_boolean candidate 2 {refused[0]['sample']}" in answer.words
+    assert "example.com" not in answer.out

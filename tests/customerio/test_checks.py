@@ -8,10 +8,22 @@ import pytest
 
 from reverse_etl.checking import Level
 from reverse_etl.customerio.checks import LONGEST_ATTRIBUTE_BYTES, LONGEST_EVENT_BYTES, MOST_ATTRIBUTES, check_mapping
-from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
+from reverse_etl.customerio.config import ACTING_EVENTS, CustomerIODestination, Identify, Track
+from reverse_etl.customerio.semantic import events, people
+from reverse_etl.errors import ConfigurationError
 from reverse_etl.mapping import Constant, Field
 
 KINDS = {"id": "text", "t": "text", "i": "integer", "n": "number", "at": "datetime", "b": "boolean"}
+
+
+@pytest.mark.parametrize("event", [*ACTING_EVENTS, "user deleted", "User  Suppressed"])
+def test_an_event_that_would_act_on_every_row_is_refused_with_the_ways_that_are_meant(event: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"Track\.event is .* reverse-etl forget, .* Mirror\(removal="):
+        Track(event, timestamp="at")
+
+
+def test_the_events_that_act_are_those_about_people_devices_and_objects() -> None:
+    assert set(ACTING_EVENTS) == {event.event for event in events(people)}
 
 
 def check(**mapping: Any) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from reverse_etl.errors import ConfigurationError
         ({"api_key": ""}, "no API key"),
         ({"api_key": " \n"}, "no API key"),
         ({"api_key": "sch\u00fcssel"}, "cannot stand in a header"),
-        ({"region": "mars"}, "region is neither us nor eu"),
+        ({"region": "mars"}, "region is 'mars', neither us nor eu"),
         ({"api_key": "sk_eu_1", "region": "us"}, "belongs to the region eu, but region is us"),
         ({"api_key": "pk_us_1", "region": "eu"}, "belongs to the region us, but region is eu"),
         ({"host": "http://example.com"}, "unencrypted"),
@@ -76,7 +76,12 @@ def test_parts_of_an_airflow_connection_are_read_as_the_form_saves_them() -> Non
 
 
 @pytest.mark.parametrize(
-    ("extra", "words"), [({"regoin": "eu"}, "regoin, expected only"), ({"tries": "many"}, "tries is not a int")]
+    ("extra", "words"),
+    [
+        ({"regoin": "eu"}, "regoin, expected only"),
+        ({"tries": "many"}, "extra tries is not an integer, 1 to 10 tries"),
+        ({"timeout": "long"}, r"timeout is not a number, 0\.1 to 600 seconds"),
+    ],
 )
 def test_an_extra_that_is_misspelt_is_refused(extra: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):

@@ -62,3 +62,15 @@ async def test_who_is_named_again_after_a_refusal_is_not_gone_either(sandbox: Sa
     sandbox.faults([{"path": "/v1/track", "kind": "status", "status": 400, "match_user_id": "7"}])
     result = await suppress(sandbox, tmp_path, PersonId(user_id="7"), PersonId(ADA, "7"))
     assert (result.gone, result.outcomes) == (set(), {Outcome.REJECTED: 1, Outcome.UNCHANGED: 1})
+
+
+@pytest.mark.parametrize(
+    "email", ["5", "not-an-email", "@example.com", "ada@localhost", "ada@example.com,bob@example.com"]
+)
+async def test_an_email_that_is_none_is_not_taken_for_a_user_id(
+    sandbox: SandboxServer, tmp_path: Path, email: str
+) -> None:
+    sandbox.customerio.post("identify", {"userId": email, "traits": {}})
+    result = await suppress(sandbox, tmp_path, PersonId(email))
+    assert result.reasons == {(Outcome.INVALID, "email_malformed"): 1}
+    assert suppressed(sandbox) == set()

@@ -160,7 +160,13 @@ def test_the_batches_of_a_run_are_added_up() -> None:
     assert both["minutes"] == 2.0
     assert len(both["sample"]) == SAMPLES_OF_A_REASON
     assert orjson.loads(orjson.dumps(both)) == both
-    assert merged([], {}) == {"rows": dict.fromkeys(both["rows"], 0), "requests": {}, "minutes": 0.0, "sample": []}
+    assert merged([], {}) == {
+        "rows": dict.fromkeys(both["rows"], 0),
+        "refused": [],
+        "requests": {},
+        "minutes": 0.0,
+        "sample": [],
+    }
 
 
 def test_rows_that_have_left_are_counted_apart_and_cost_requests_too() -> None:
@@ -231,3 +237,19 @@ def test_a_text_that_is_no_mapping_of_this_version_is_none(text: str) -> None:
 async def test_a_row_refused_in_a_dry_run_is_not_marked() -> None:
     run, _ = await planned([{**rows((1, "Ada", "a"))[0], "invalid": True}])
     assert run.by_id(1).outcome is Outcome.INVALID
+
+
+async def test_rows_refused_in_a_dry_run_are_counted_by_reason_with_one_of_each() -> None:
+    class Particular(Versioned):
+        def render(self, row: Mapping[str, object]) -> Any:
+            if row["name"] != "Ada":
+                raise InvalidRow("not_a_boolean", "no", str(row["name"]))
+            return super().render(row)
+
+    after = rows((1, "plan", "a"), (2, "Ada", "a"), (3, "candidate", "a"), (4, "candidate", "a"))
+    _, made = await planned(after, platform=Particular())
+    whole = merged([orjson.loads(orjson.dumps(made.as_dict()))] * 2, {"invalid": 6})
+    assert whole["refused"] == [
+        {"outcome": "invalid", "code": "not_a_boolean", "field": "candidate", "rows": 4, "sample": HASH((3,))},
+        {"outcome": "invalid", "code": "not_a_boolean", "field": "plan", "rows": 2, "sample": HASH((1,))},
+    ]

@@ -53,6 +53,9 @@ def test_before_the_first_run_it_says_what_to_do(root: Path) -> None:
 
 def test_a_refused_row_is_seen_mended_and_sent(root: Path) -> None:
     assert make_run(root, "--date", "2026-01-12").returncode == 0
+    checked = reverse_etl(root, "check", "iterable_page_views")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "gives all columns, of types that fit" in checked.stdout
     change(root, "UPDATE customers SET email = CONCAT('malformed', id) ORDER BY id LIMIT 1000")
     assert make_run(root, "--date", "2026-01-13").returncode == 1
     listed = reverse_etl(root, "quarantine", "list")

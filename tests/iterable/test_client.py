@@ -257,7 +257,9 @@ async def test_an_answer_that_is_no_whole_http_answer_confirms_nothing(
 
 
 async def test_speaking_tls_to_a_plain_port_is_a_wrong_host(sandbox: SandboxServer) -> None:
-    with pytest.raises((WrongDestination, ConnectionFailed)):
+    with pytest.raises(
+        ConnectionFailed, match="TLS handshake failed; a sandbox speaks plain http: write http:// before"
+    ):
         await update(sandbox.url.replace("http://", "https://"), tries=1)
 
 

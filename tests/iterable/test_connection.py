@@ -29,7 +29,7 @@ WRONG_TYPES = [
         ({"api_key": "  "}, "has no API key"),
         ({"api_key": "a\nb"}, "characters that cannot stand in a header"),
         ({"api_key": "schlüssel"}, "characters that cannot stand in a header"),
-        ({"region": "asia"}, "region is neither us nor eu"),
+        ({"region": "asia"}, "region is 'asia', neither us nor eu"),
         ({"host": "http://api.iterable.com"}, "would send the key unencrypted"),
         ({"host": "http://10.0.0.1:8080"}, "would send the key unencrypted"),
         ({"host": "http://localhost.evil.example"}, "would send the key unencrypted"),

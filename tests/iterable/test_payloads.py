@@ -10,13 +10,13 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reverse_etl.emails import check_email
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.payloads import (
     EVENT_ID_NAMESPACE,
     EventIds,
     RowRenderer,
-    check_email,
     iterable_datetime,
 )
 from reverse_etl.mapping import Constant, Field

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from reverse_etl.ledger.ledger import Ledger
-from tests.ledger.samples import TRACK, UPDATE, delivered, failed, key, ref, rejected
+from tests.ledger.samples import TRACK, UPDATE, Clock, delivered, failed, key, ref, rejected
 
 SYNC = "page_views"
 
@@ -63,6 +65,18 @@ def test_rows_another_run_delivered_meanwhile_are_told_apart_and_not_forgotten(l
     assert ledger.known_rows(SYNC).forget(keys, before=reading) == 0
 
 
+def test_a_doubted_row_stays_known_and_is_sent_when_it_comes_back(ledger: Ledger) -> None:
+    run(ledger, "one", "anna", "bert")
+    reading = ledger.begin(ref(run_id="two")).id
+    run(ledger, "three", "carl")
+    names = ("anna", "carl", "nobody")
+    assert ledger.known_rows(SYNC).doubt([key(name) for name in names], before=reading) == 2
+    assert set(known(ledger)) == {key("anna"), key("bert"), key("carl")}
+    states = ledger.comparison(SYNC).states([key(name) for name in ("anna", "bert", "carl")])
+    proof = {hashed for (hashed, _call), state in states.items() if state.is_proof}
+    assert proof == {key("bert"), key("carl")}
+
+
 def test_an_attempt_is_overtaken_by_other_runs_of_its_sync_alone(ledger: Ledger) -> None:
     first = ledger.begin(ref(run_id="one"))
     again = ledger.begin(ref(run_id="one", attempt=1))
@@ -71,7 +85,29 @@ def test_an_attempt_is_overtaken_by_other_runs_of_its_sync_alone(ledger: Ledger)
     two = ledger.begin(ref(run_id="two"))
     assert first.is_overtaken(first.id)
     assert again.is_overtaken(first.id)
-    assert not again.is_overtaken(two.id)
+    assert not two.is_overtaken(two.id)
+
+
+def test_an_attempt_the_ledger_does_not_know_any_more_counts_as_overtaken(ledger: Ledger, clock: Clock) -> None:
+    one = ledger.begin(ref(run_id="one"))
+    of_another = ledger.begin(ref(run_id="two")).id
+    clock.now += timedelta(days=10).total_seconds()
+    ledger.begin(ref(run_id="three", sync="other"))
+    ledger.purge(timedelta(days=9))
+    cleared = ledger.begin(ref(run_id="one", attempt=1))
+    assert cleared.is_overtaken(one.id)
+    assert cleared.is_overtaken(of_another)
+    assert cleared.is_overtaken(cleared.id + 1)
+
+
+def test_a_purge_leaves_the_run_that_overtook_another(ledger: Ledger, clock: Clock) -> None:
+    one = ledger.begin(ref(run_id="one"))
+    ledger.begin(ref(run_id="two"))
+    clock.now += timedelta(days=10).total_seconds()
+    one.mark(0, [rejected("anna")])
+    ledger.begin(ref(run_id="three", sync="other"))
+    ledger.purge(timedelta(days=9))
+    assert one.is_overtaken(one.id)
 
 
 def test_many_rows_are_forgotten_in_parts(ledger: Ledger) -> None:

@@ -79,3 +79,23 @@ def test_a_ledger_of_the_version_before_is_upgraded_and_keeps_its_rows(url: str,
         ledger.privacy_job(JOB).mark([(key("anna"), DONE)])
         assert len(ledger.audit(key("anna"))) == 1
     assert {**contents(url), "privacy_actions": []} == before
+
+
+def test_people_are_blocked_until_their_account_lifts_it(ledger: Ledger, clock: Clock) -> None:
+    def did(action: str, *people: str, result: CallResult = DONE, account: str = ACCOUNT) -> None:
+        clock.now += 60
+        job = replace(JOB, job=f"job at {clock.now}", action=action, account=account)
+        ledger.privacy_job(job).mark([(key(person), result) for person in people])
+
+    assert ledger.blocked(ACCOUNT) == frozenset()
+    did("forget", "anna", "bob")
+    did("suppress", "cy", "dora")
+    did("delete", "eve")
+    did("forget", "finn", result=LOST)
+    did("forget", "gil", account="b" * 32)
+    did("unsuppress", "bob", "cy")
+    did("unsuppress", "dora", result=LOST)
+    did("suppress", "cy")
+    did("delete", "anna")
+    assert ledger.blocked(ACCOUNT) == {key("anna"), key("cy"), key("dora")}
+    assert ledger.blocked("b" * 32) == {key("gil")}

@@ -13,7 +13,7 @@ import pytest
 
 from reverse_etl.checking import Level
 from reverse_etl.consent import Consent
-from reverse_etl.customerio.config import CustomerIODestination, Identify
+from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.errors import SourceError
 from reverse_etl.iterable.config import IterableDestination, UserUpdate
 from reverse_etl.mapping import Field
@@ -196,3 +196,30 @@ class BareHook:
 
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
+
+
+PER_PERSON = QUERY.replace("SELECT id AS view_id, email", "SELECT id AS view_id, email, DATE(event_time) AS day")
+
+
+def of_customerio(*ids: str) -> CustomerIODestination:
+    return CustomerIODestination(user_id="email", track=Track("views_of_day", timestamp="event_time", id_columns=ids))
+
+
+@pytest.mark.parametrize(
+    ("changes", "warns"),
+    [
+        ({"key": ("email",)}, True),
+        ({"key": ("email",), "destination": of_customerio()}, True),
+        ({"destination": of_customerio("email")}, True),
+        ({"key": ("email",), "destination": of_customerio("email", "day")}, False),
+        ({"key": ("email", "day"), "destination": of_customerio()}, False),
+        ({"destination": of_customerio()}, False),
+        ({"key": ("email",), "destination": IterableDestination("email", user=UserUpdate((Field("page"),)))}, False),
+        ({"key": ("email",), "query": "SELECT email, first_name, candidate, page, event_time FROM views"}, False),
+    ],
+)
+def test_an_event_that_a_person_can_have_only_once_is_warned_of(
+    connections: Callable[..., None], views: Add, tmp_path: Path, changes: dict[str, Any], warns: bool
+) -> None:
+    found = levels(make_sync(tmp_path, **{"query": PER_PERSON, **changes}), ask=False)
+    assert (("warning", "event id") in found) is warns

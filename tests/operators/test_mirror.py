@@ -22,14 +22,16 @@ from reverse_etl.customerio.config import (
     RemoveFromObject,
     SuppressPerson,
 )
+from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import LedgerUnavailable
 from reverse_etl.iterable.config import DeleteUser, IterableDestination, RemoveFromList, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
-from reverse_etl.ledger.records import RunRef
+from reverse_etl.ledger.records import Marked, RunRef
 from reverse_etl.mapping import Constant, Field
 from reverse_etl.mirror import Mirror
+from reverse_etl.operators.base import hash_key
 from reverse_etl.operators.ledger import open_ledger
-from reverse_etl.operators.mirror_tasks import RemoveOperator
+from reverse_etl.operators.mirror_tasks import FindLeavingOperator, RemoveOperator
 from reverse_etl.operators.preview import preview
 from reverse_etl.run_day import RunDay
 from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, JWT_KEY, JWT_SECRET, SandboxServer
@@ -91,13 +93,13 @@ def mirror_sync(path: Path, mirror: Mirror, destination: Any = ITERABLE) -> Sync
     return Sync(name="members", query=path, key=("member_id",), mirror=mirror, destination=destination)
 
 
-def mirror_dag(sync: Sync, *, asks: bool, remove_operator: Any) -> Any:
+def mirror_dag(sync: Sync, *, asks: bool, find_operator: Any, remove_operator: Any) -> Any:
     from airflow.sdk import DAG, chain
 
     from reverse_etl.operators.deliver import DeliverOperator
     from reverse_etl.operators.export_csv import ExportCsvOperator
     from reverse_etl.operators.extract import ExtractOperator
-    from reverse_etl.operators.mirror_tasks import ApproveRemovalOperator, FindLeavingOperator
+    from reverse_etl.operators.mirror_tasks import ApproveRemovalOperator
     from reverse_etl.operators.params import sync_params
     from reverse_etl.operators.report import ReportOperator
 
@@ -111,7 +113,7 @@ def mirror_dag(sync: Sync, *, asks: bool, remove_operator: Any) -> Any:
         extract = ExtractOperator(task_id="extract", sync=sync)
         export_csv = ExportCsvOperator(task_id="export_csv", sync=sync)
         deliver = DeliverOperator.over(extract.output, task_id="deliver", sync=sync)
-        find = FindLeavingOperator(task_id="find_leaving", sync=sync)
+        find = find_operator(task_id="find_leaving", sync=sync)
         remove = remove_operator.over(find.output, task_id="remove", sync=sync)
         report = ReportOperator(task_id="report", sync=sync)
         chain(extract, [export_csv, deliver], find)
@@ -132,11 +134,12 @@ def run(connections: Callable[..., None], tmp_path: Path) -> Run:
         share: float = 1,
         removal: Any = REMOVAL,
         destination: Any = ITERABLE,
+        find_operator: Any = FindLeavingOperator,
         remove_operator: Any = RemoveOperator,
         **params: object,
     ) -> Finished:
         sync = mirror_sync(tmp_path / "members.sql", Mirror(removal, share), destination)
-        dag = mirror_dag(sync, asks=asks, remove_operator=remove_operator)
+        dag = mirror_dag(sync, asks=asks, find_operator=find_operator, remove_operator=remove_operator)
         register(dag)
         return Finished(dag.test(run_conf=params), tmp_path / "output")
 
@@ -409,6 +412,28 @@ def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
     assert len(known(each_ledger)) == 1
 
 
+class NeverHeardOf(RemoveOperator):
+    """Ends every try when everything was sent, before it is forgotten."""
+
+    def _forget(self, context: Any, results: Any) -> None:
+        raise LedgerUnavailable("the worker was cut off")
+
+
+def test_who_comes_back_after_a_removal_nobody_heard_of_is_sent_again(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str
+) -> None:
+    members(1, 2, 3)
+    run(send="changed")
+    members(1)
+    assert run(remove_operator=NeverHeardOf, removal=DeleteUser(), send="changed").state == "failed"
+    assert (flags(sandbox), len(known(each_ledger))) == (here(1), 3)
+    members(1, 2)
+    back = run(removal=DeleteUser(), send="changed")
+    assert back.counts == {"read": 2, "delivered": 1, "unchanged": 1}
+    assert back.result["removals"]["outcomes"] == {"delivered": 1}
+    assert (flags(sandbox), len(known(each_ledger))) == (here(1, 2), 2)
+
+
 def test_a_removal_found_before_another_run_began_is_left_to_that_run(
     run: Run, members: Callable[..., None], sandbox: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -426,6 +451,35 @@ def test_a_removal_found_before_another_run_began_is_left_to_that_run(
     assert "has begun since" in capsys.readouterr().out
     assert flags(sandbox) == here(1, 2, 3)
     assert run().result["removals"]["outcomes"] == {"delivered": 2}
+
+
+def deliver_elsewhere(number: int) -> None:
+    """Have another run of the sync, which began now, deliver a member."""
+    with open_ledger() as ledger:
+        other = ledger.begin(RunRef("another", "later", "members", 0, date(2026, 1, 14), 7))
+        result = Marked(hash_key()((number,)), "user_update", Outcome.DELIVERED, "ok", fingerprint=b"f" * 16)
+        other.open(0)
+        other.mark(0, [result])
+        other.close(0)
+
+
+def test_who_came_back_before_the_find_task_was_cleared_stays(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str
+) -> None:
+    class ClearedAfterAnotherRun(FindLeavingOperator):
+        def execute(self, context: Any) -> Any:
+            deliver_elsewhere(3)
+            context["dag_run"].clear_number += 1
+            return super().execute(context)
+
+    members(1, 2, 3)
+    run()
+    members(1)
+    finished = run(find_operator=ClearedAfterAnotherRun)
+    assert (finished.state, finished.states("remove")) == ("success", ["skipped"])
+    assert finished.result["removals"]["removed"] == 1
+    assert flags(sandbox) == here(1, 2, 3)
+    assert len(known(each_ledger)) == 3
 
 
 def test_members_of_a_purged_person_are_forgotten(

@@ -112,6 +112,22 @@ def test_people_with_another_row_stay_whatever_the_case_of_their_letters(any_fol
     assert still_here([], current, ["email"]) == (0, [])
 
 
+@pytest.mark.parametrize("spelling", [" Zo\u00eb@example.com\n", "ZOE\u0308@example.com"])
+def test_people_with_another_row_stay_however_it_is_written(any_folder: StagingPath, spelling: str) -> None:
+    own = members(any_folder)
+    own.add(batches(any_folder / "one", row(1, "zo\u00eb@example.com")))
+    current = batches(any_folder / "two", row(7, spelling))
+    assert still_here(list(own.of(hashes(1))), current, ["email"]) == (1, [])
+
+
+def test_an_empty_identifier_makes_nobody_the_same_person(any_folder: StagingPath) -> None:
+    own = Members(any_folder / "mirror=members/all/pro", ["id"], ["email", "name"], HASHER)
+    own.add(batches(any_folder / "one", (1, "m1@example.com", ""), (2, "m2@example.com", " ")))
+    current = batches(any_folder / "two", (7, "m7@example.com", ""), (8, "m8@example.com", " "))
+    staying, leaving = still_here(list(own.of(hashes(1, 2))), current, ["email", "name"])
+    assert (staying, [row["id"] for table in leaving for row in table.to_pylist()]) == (0, [1, 2])
+
+
 def test_removals_are_batches_with_their_time_and_replace_earlier_ones(any_folder: StagingPath) -> None:
     own = members(any_folder)
     own.add(batches(any_folder / "one", *(row(key) for key in range(5))))

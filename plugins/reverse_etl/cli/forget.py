@@ -25,7 +25,7 @@ def forget(options: Namespace, screen: Screen) -> int:
         screen.say("The query names nobody.")
         return 0
     syncs = known_syncs(options)
-    connections = connections_of(syncs, options.conn)
+    connections = connections_of(syncs, options.action, options.conn)
     if options.dry_run:
         screen.table(("connection", "people"), [(conn_id, len(people)) for conn_id in connections])
         return 0

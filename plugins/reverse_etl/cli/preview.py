@@ -23,6 +23,7 @@ WORDS = {
     "suppressed": "people who must not be written to",
     "removed": "have left the source, removed there",
 }
+REFUSED = ("outcome", "code", "field", "rows", "sample")
 STOPPED = 1
 WINDOW_DAYS = 7
 """Where the DAG does not say."""
@@ -61,6 +62,10 @@ def _say(screen: Screen, facts: dict[str, Any], prediction: dict[str, Any]) -> N
     rows = [(name, count, WORDS[name]) for name, count in prediction["rows"].items() if count]
     screen.table(("rows", "number", "meaning"), rows or [("read", 0, "the query gives none")])
     screen.say("")
+    if prediction["refused"]:
+        refused = [tuple(why[name] for name in REFUSED) for why in prediction["refused"]]
+        screen.table(("refused", "reason", "field", "number", "such as row"), refused)
+        screen.say("")
     for reason in facts.get("leaving", {}).get("reasons", ()):
         screen.say(f"Before a row is removed somebody is asked: {reason}.")
         screen.say("")

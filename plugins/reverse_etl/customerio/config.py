@@ -12,6 +12,19 @@ from reverse_etl.kinds import IDENTIFIER_KINDS, check_field, check_kind
 from reverse_etl.mapping import Constant, Field, FieldLike, as_tuple, check_fields, check_name, check_part, columns_of
 from reverse_etl.mirror import REMOVED_AT, cannot_remove, check_constants
 
+ACTING_EVENTS = (
+    "User Deleted",
+    "User Suppressed",
+    "User Unsuppressed",
+    "Device Created or Updated",
+    "Device Deleted",
+    "Object Deleted",
+    "Relationship Deleted",
+)
+"""Names of events that Customer.io carries out instead of recording them. Source: vendor OpenAPI of 2026."""
+
+_ACTING = frozenset(name.casefold() for name in ACTING_EVENTS)
+
 
 @dataclass(frozen=True, slots=True)
 class Identify:
@@ -42,7 +55,8 @@ class Track:
     """One `track` per row, `timestamp` being the column with the time of the event; the fields become properties.
 
     The message's id is derived from the sync's name, the event's name and `id_columns` (the sync's key unless given),
-    so the same row does not add a second event. NULL columns are left out of the event.
+    so the same row does not add a second event. NULL columns are left out of the event. The names of ACTING_EVENTS are
+    refused.
     """
 
     event: str
@@ -53,6 +67,13 @@ class Track:
     def __post_init__(self) -> None:
         check_name("Track.event", self.event)
         check_name("Track.timestamp", self.timestamp)
+        # Only a removal has this time, which the mirror of a sync gives its rows.
+        if self.timestamp != REMOVED_AT and " ".join(self.event.split()).casefold() in _ACTING:
+            raise ConfigurationError(
+                f"Track.event is {self.event!r}, which Customer.io carries out for every row instead of recording it; "
+                "choose another name. People are deleted or suppressed by reverse-etl forget, and those who leave the "
+                "source by Sync.mirror with Mirror(removal=...)"
+            )
         object.__setattr__(self, "fields", as_tuple("Track.fields", self.fields))
         object.__setattr__(self, "id_columns", as_tuple("Track.id_columns", self.id_columns))
         for column in self.id_columns:
@@ -140,6 +161,10 @@ class CustomerIODestination:
     def identifiers(self) -> tuple[str, ...]:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.user_id, self.anonymous_id) if column)
+
+    def event_ids(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the source columns that tell events apart; none without an event."""
+        return (self.track.id_columns or key) if self.track else ()
 
     def removal(self, action: object, key: tuple[str, ...]) -> Self:
         """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours.

@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 
 from reverse_etl.customerio.auth import is_public, region_of
 from reverse_etl.customerio.limits import HEADROOM, HOSTS, REQUESTS_PER_SECOND, Region
-from reverse_etl.delivery.settings import check_count, check_extras, check_range, checked_host, checked_key, is_loopback
+from reverse_etl.delivery.settings import (
+    check_extras,
+    check_numbers,
+    checked_host,
+    checked_key,
+    is_loopback,
+    wrong_extra,
+)
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.redaction import join_key
 
@@ -35,10 +42,7 @@ class CustomerIOConnection:
         object.__setattr__(self, "api_key", checked_key(self.api_key))
         object.__setattr__(self, "region", _checked_region(self.region, region_of(self.api_key)))
         object.__setattr__(self, "host", checked_host(self.host))
-        check_range("timeout", self.timeout, 0.1, 600, "seconds")
-        check_count("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
-        check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
-        check_count("tries", self.tries, 1, 10, "tries")
+        check_numbers(self)
 
     @property
     def base_url(self) -> str:
@@ -93,7 +97,7 @@ def _read_extra(name: str, value: object) -> object:
     try:
         return expected(str(value))
     except ValueError:
-        raise ConfigurationError(f"the connection's extra {name} is not a {expected.__name__}") from None
+        raise wrong_extra(name, expected) from None
 
 
 def _checked_region(given: Region | str, named_by_key: Region | None) -> Region:
@@ -101,7 +105,7 @@ def _checked_region(given: Region | str, named_by_key: Region | None) -> Region:
     try:
         region = Region(text) if text else named_by_key or Region.US
     except ValueError:
-        raise ConfigurationError(f"region is neither {' nor '.join(Region)}") from None
+        raise ConfigurationError(f"region is {text[:20]!r}, neither {' nor '.join(Region)}") from None
     if named_by_key not in (None, region):
         raise ConfigurationError(
             f"the API key belongs to the region {named_by_key}, but region is {region}; "

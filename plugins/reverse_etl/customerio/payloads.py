@@ -71,7 +71,10 @@ class _IdentifyRenderer:
     def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:
         traits = self._render(row)
         for name, wanted in self._reserved:
-            check_reserved(traits[name], wanted, name)
+            try:
+                check_reserved(traits[name], wanted, name)
+            except InvalidRow as problem:
+                raise InvalidRow(problem.code, problem.detail, name) from None
         message: dict[str, object] = {"type": IDENTIFY, **person, "traits": traits}
         if self._timestamp:
             message["timestamp"] = _moment(row[self._timestamp])

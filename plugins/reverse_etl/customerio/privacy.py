@@ -10,6 +10,7 @@ from reverse_etl.customerio.semantic.people import UserDeleted, UserSuppressed, 
 from reverse_etl.customerio.semantic.record import Event
 from reverse_etl.delivery.destination import Verdict
 from reverse_etl.delivery.privacy import Action, DailyLimit, PersonId
+from reverse_etl.emails import check_email
 from reverse_etl.errors import AccountRefused, DestinationError
 
 EVENTS: Mapping[Action, type[Event]] = {
@@ -43,8 +44,14 @@ class CustomerIOPrivacy:
         return PersonId(user_id=person.user_id) if person.user_id else person
 
     def check(self, person: PersonId) -> None:
-        """Raise InvalidRow for an identifier that is not text a platform could take."""
-        check_identifier("user", person.user_id or person.email)
+        """Raise InvalidRow for an identifier that is malformed.
+
+        A workspace knows user ids and e-mails under one name: what is no e-mail would be somebody's user id.
+        """
+        if person.user_id:
+            check_identifier("user", person.user_id)
+        else:
+            check_email(person.email)
 
     async def privacy(self, action: Action, people: Sequence[PersonId]) -> Sequence[Verdict]:
         """Ask for each person; raise AccountRefused."""

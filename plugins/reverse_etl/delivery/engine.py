@@ -12,7 +12,7 @@ from reverse_etl.delivery.journal import Journal, Mark, NoJournal
 from reverse_etl.delivery.outcomes import FAILED, UNCHANGED, CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
 from reverse_etl.delivery.plan import Plan
-from reverse_etl.delivery.reading import Reader, ReadRow
+from reverse_etl.delivery.reading import IsBlocked, Reader, ReadRow
 from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.redaction import KeyHasher, key_of
 
@@ -68,9 +68,12 @@ class DeliveryEngine:
         self._changed = asyncio.Event()
         self.totals = Totals()
 
-    async def deliver(self, source: Iterator[Row], destination: Destination) -> None:
+    async def deliver(
+        self, source: Iterator[Row], destination: Destination, is_blocked: IsBlocked | None = None
+    ) -> None:
         """Deliver all rows to `destination`; every one has a result in `totals` and in `on_result` at the end.
 
+        A row for which `is_blocked` holds ends `suppressed` with the code `forgotten_here`, and is not sent.
         Raise AccountRefused when the platform refuses the account, DestinationUnavailable when it fails too often in
         a row; rows not sent by then have the outcome `failed` with the code `not_sent`. Raise at once what the journal
         raises: then some rows may have no result, and `abandon` gives them one.
@@ -84,6 +87,7 @@ class DeliveryEngine:
             hash_key=self._hash_key,
             journal=self._journal,
             withheld=self._withheld,
+            is_blocked=is_blocked,
         )
         self.is_answered = False
         try:
@@ -147,9 +151,9 @@ class DeliveryEngine:
         return has_room and not self._all_read
 
     def _admit(self, reader: Reader, row: ReadRow) -> None:
-        key, place, values, rendered = row
+        key, place, values, rendered, field = row
         if isinstance(rendered, CallResult):
-            self._refuse(key, place, rendered)
+            self._refuse(key, place, rendered, field)
             return
         known = reader.known(key, rendered)
         if self._plan is not None:
@@ -172,10 +176,12 @@ class DeliveryEngine:
         if self._people.enter(admitted):
             self._queue(admitted)
 
-    def _refuse(self, key: str, place: int, result: CallResult) -> None:
+    def _refuse(self, key: str, place: int, result: CallResult, field: str) -> None:
         """Finish a row before it has become calls."""
         if self._plan is None:
             self._refused.append(Mark(key, result, None, place))
+        else:
+            self._plan.note_refused(key, result, field)
         self._finish(RowResult(key, result.outcome, result.code))
 
     async def _mark_refused(self) -> None:

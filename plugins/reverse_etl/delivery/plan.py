@@ -34,6 +34,14 @@ class Reason(StrEnum):
     """Equals the call last delivered, and the run sends all."""
 
 
+class Refusal(NamedTuple):
+    """Why rows would not be sent: outcome, reason code, and the field of the mapping it is about, empty for none."""
+
+    outcome: Outcome
+    code: str
+    field: str
+
+
 class Known(NamedTuple):
     """The fingerprint a call was last delivered with, and whether the platform still holds it for sure."""
 
@@ -86,6 +94,8 @@ class Plan:
     earlier: Sequence[Earlier] = ()
     reasons: Counter[Reason] = field(default_factory=Counter)
     samples: list[dict[str, Any]] = field(default_factory=list)
+    refused: Counter[Refusal] = field(default_factory=Counter)
+    _refused_first: dict[Refusal, str] = field(default_factory=dict)
     _lanes: dict[str, _Packing] = field(default_factory=dict)
     _lane_of_kind: dict[str, _Packing] = field(default_factory=dict)
 
@@ -111,6 +121,12 @@ class Plan:
             self.samples.append(_sample(key, reason, rendered, reasons))
         return RowResult(key, Outcome.PLANNED, reason.value)
 
+    def note_refused(self, key: str, result: CallResult, about: str) -> None:
+        """Count a row that would not be sent; `about` is the field of the mapping, empty for none."""
+        refusal = Refusal(result.outcome, result.code, about)
+        self.refused[refusal] += 1
+        self._refused_first.setdefault(refusal, key)
+
     def as_dict(self) -> dict[str, Any]:
         """Return what was found as JSON values, for XCom."""
         requests: dict[str, dict[str, Any]] = {}
@@ -119,7 +135,11 @@ class Plan:
             here["requests"] += lane.requests
             here["calls"] += lane.calls
         rows = {reason.value: self.reasons[reason] for reason in Reason}
-        return {"rows": rows, "requests": requests, "sample": self.samples}
+        refused = [
+            {**refusal._asdict(), "rows": count, "sample": self._refused_first[refusal]}
+            for refusal, count in self.refused.items()
+        ]
+        return {"rows": rows, "refused": refused, "requests": requests, "sample": self.samples}
 
     def _reasons(self, key: str, row: Row, rendered: RenderedRow, equal: Sequence[bool]) -> list[Reason | None]:
         """Return why each call would be sent, None for one that would not."""
@@ -173,6 +193,8 @@ def as_removal(plan: Mapping[str, Any]) -> dict[str, Any]:
 def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> dict[str, Any]:
     """Return what the batches of a run found as one: rows, of them not `planned` by outcome, and what sending costs.
 
+    `refused` has the rows that would not be sent by reason, the most first, with the hashed key of one of them.
+
     The rows read are all but the `removed`.
     Endpoints have budgets of their own, so the time is that of the one that takes longest.
     """
@@ -180,8 +202,12 @@ def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> d
     requests: dict[str, dict[str, Any]] = {}
     sample: list[dict[str, Any]] = []
     taken: Counter[str] = Counter()
+    refused: dict[tuple[str, str, str], dict[str, Any]] = {}
     for plan in plans:
         rows.update(plan["rows"])
+        for here in plan.get("refused", ()):
+            reason = refused.setdefault((here["outcome"], here["code"], here["field"]), {**here, "rows": 0})
+            reason["rows"] += here["rows"]
         for endpoint, here in plan["requests"].items():
             so_far = requests.setdefault(endpoint, {**here, "requests": 0, "calls": 0})
             so_far["requests"] += here["requests"]
@@ -198,6 +224,7 @@ def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> d
             **{outcome.value: outcomes.get(outcome.value, 0) for outcome in others},
             REMOVED: rows[REMOVED],
         },
+        "refused": sorted(refused.values(), key=lambda reason: -int(reason["rows"])),
         "requests": requests,
         "minutes": round(seconds / 60, 2),
         "sample": sample,

@@ -50,6 +50,10 @@ REMOVING = frozenset({Action.DELETE, Action.FORGET})
 """After these, nothing about the person may stay with us either."""
 
 
+BLOCKING = frozenset({Action.SUPPRESS, Action.FORGET})
+"""After these the platform takes no data of the person, until `unsuppress`."""
+
+
 @dataclass(frozen=True, slots=True)
 class PersonId:
     """The identifiers of one person, in which blanks at either end do not count; both empty is refused as a row."""

@@ -17,24 +17,31 @@ ROWS_LOOKED_UP_AT_ONCE = 1_000
 """One question to the ledger for so many rows; their rendered calls are held meanwhile."""
 
 NO_CONSENT = CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "no_consent")
+FORGOTTEN_HERE = CallResult(WHOLE_ROW, Outcome.SUPPRESSED, "forgotten_here")
+
+
+IsBlocked = Callable[[RenderedRow], bool]
+"""Tells whether a row is about somebody whom the account was asked to take no data of."""
 
 
 class ReadRow(NamedTuple):
     """A row with its hashed key, its place in the batch, from 0, and its columns in `values`.
 
-    It `became` calls or, where it must not be sent, the result of the whole row.
+    It `became` calls or, where it must not be sent, the result of the whole row; `field` is that of the mapping which
+    did not fit, if one did not.
     """
 
     key: str
     place: int
     values: Row
     became: RenderedRow | CallResult
+    field: str = ""
 
 
 class Reader:
     """Gives out the rows of `source`, having looked up what the journal compares with.
 
-    Rows whose hashed key is in `withheld` are not rendered.
+    Rows whose hashed key is in `withheld` are not rendered; those for whom `is_blocked` holds are not sent.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Reader:
         hash_key: KeyHasher,
         journal: Journal,
         withheld: Collection[str] = frozenset(),
+        is_blocked: IsBlocked | None = None,
     ) -> None:
         self._source = source
         self._render = render
@@ -55,6 +63,7 @@ class Reader:
         self._compares = journal.compares
         self._asks = journal.has_settled
         self._withheld = withheld
+        self._is_blocked = is_blocked
         self._read = 0
         self._ahead: deque[ReadRow] = deque()
         self._versions = _Versions()
@@ -107,9 +116,14 @@ class Reader:
         try:
             if None in key:
                 raise InvalidRow("key_missing", "a key column is NULL")
-            return ReadRow(hashed, place, row, NO_CONSENT if hashed in self._withheld else self._render(row))
+            if hashed in self._withheld:
+                return ReadRow(hashed, place, row, NO_CONSENT)
+            rendered = self._render(row)
+            if self._is_blocked is not None and self._is_blocked(rendered):
+                return ReadRow(hashed, place, row, FORGOTTEN_HERE)
+            return ReadRow(hashed, place, row, rendered)
         except InvalidRow as problem:
-            return ReadRow(hashed, place, row, CallResult(WHOLE_ROW, Outcome.INVALID, problem.code))
+            return ReadRow(hashed, place, row, CallResult(WHOLE_ROW, Outcome.INVALID, problem.code), problem.field)
 
 
 class _Versions:

@@ -4,9 +4,66 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from reverse_etl.errors import ConfigurationError
+
+
+class Range(NamedTuple):
+    """What a number may be, both ends included."""
+
+    lowest: float
+    highest: float
+    unit: str
+
+
+RANGES: Mapping[str, Range] = {
+    "timeout": Range(0.1, 600, "seconds"),
+    "requests_in_flight": Range(1, 1000, "requests"),
+    "rate_share": Range(0.001, 1, "of the published limits"),
+    "tries": Range(1, 10, "tries"),
+}
+
+NUMBERS: Mapping[type, str] = {int: "an integer", float: "a number"}
+
+
+class Numbers(Protocol):
+    """The settings every connection has."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for an answer."""
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests under way at once."""
+
+    @property
+    def rate_share(self) -> float:
+        """The share of the published limits."""
+
+    @property
+    def tries(self) -> int:
+        """Requests spent on one call."""
+
+
+def check_numbers(connection: Numbers) -> None:
+    """Refuse settings out of their range."""
+    check_range("timeout", connection.timeout, *RANGES["timeout"])
+    check_count("requests_in_flight", connection.requests_in_flight, *RANGES["requests_in_flight"])
+    check_range("rate_share", connection.rate_share, *RANGES["rate_share"])
+    check_count("tries", connection.tries, *RANGES["tries"])
+
+
+def wrong_extra(name: str, expected: type, limits: Range | None = None) -> ConfigurationError:
+    """Return the error for an extra that is not of its type; its value may be a secret in the wrong field."""
+    limits = limits or RANGES.get(name)
+    what = NUMBERS.get(expected, "a JSON object of numbers")
+    return ConfigurationError(
+        f"the connection's extra {name} is not {what}"
+        + (f", {limits.lowest} to {limits.highest} {limits.unit}" if limits else "")
+    )
 
 
 def checked_key(key: str) -> str:
@@ -60,7 +117,7 @@ def check_range(name: str, value: float, lowest: float, highest: float, unit: st
         raise ConfigurationError(f"{name} is {value}, expected {lowest} to {highest} {unit}")
 
 
-def check_count(name: str, value: int, lowest: int, highest: int, unit: str) -> None:
+def check_count(name: str, value: int, lowest: float, highest: float, unit: str) -> None:
     """Refuse a setting that is no whole number or out of its range."""
     check_range(name, value, lowest, highest, unit)
     if not isinstance(value, int):

@@ -135,7 +135,7 @@ class Transport(Generic[AnswerT]):
             ) as response:
                 return self._answer(response.status, response.headers, await response.read())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise no_answer(error) from None
+            raise no_answer(error, is_loopback=self._place.is_loopback) from None
 
 
 def proxy_for(url: str) -> str | None:
@@ -147,7 +147,7 @@ def proxy_for(url: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
-def no_answer(error: Exception) -> DestinationError:
+def no_answer(error: Exception, *, is_loopback: bool = False) -> DestinationError:
     """Return our error for a request without a whole answer. The library's text is left out: it may hold the URL."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
@@ -159,7 +159,8 @@ def no_answer(error: Exception) -> DestinationError:
         case aiohttp.ClientConnectorDNSError():
             return ConnectionFailed("the host's name cannot be resolved", code="host_not_found")
         case aiohttp.ClientSSLError():
-            return ConnectionFailed("the TLS handshake failed", code="tls")
+            hint = "; a sandbox speaks plain http: write http:// before its host" if is_loopback else ""
+            return ConnectionFailed(f"the TLS handshake failed{hint}", code="tls")
         case TimeoutError():
             return ConnectionFailed("no answer within the timeout", code="timeout")
         case aiohttp.ClientConnectorError():

@@ -121,6 +121,11 @@ class IterableRemoval:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.email, self.user_id) if column)
 
+    def event_ids(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Return no column: a removal is no event."""
+        del key
+        return ()
+
     def removal(self, action: object, key: tuple[str, ...]) -> IterableRemoval:
         """Raise ConfigurationError: a removal is not removed again."""
         del key
@@ -178,6 +183,10 @@ class IterableDestination:
     def identifiers(self) -> tuple[str, ...]:
         """Return the source columns that identify a person."""
         return tuple(column for column in (self.email, self.user_id) if column)
+
+    def event_ids(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the source columns that tell events apart; none without an event."""
+        return (self.event.id_columns or key) if self.event else ()
 
     def removal(self, action: object, key: tuple[str, ...]) -> IterableDestination | IterableRemoval:
         """Return where rows that have left the source go; raise ConfigurationError for an action that is not ours."""

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from reverse_etl.delivery.settings import check_count, check_extras, check_range, checked_host, checked_key, is_loopback
+from reverse_etl.delivery.settings import (
+    Range,
+    check_extras,
+    check_numbers,
+    check_range,
+    checked_host,
+    checked_key,
+    is_loopback,
+    wrong_extra,
+)
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.iterable.limits import HEADROOM, Endpoint
 from reverse_etl.redaction import join_key
@@ -28,8 +37,8 @@ HOSTS: Mapping[Region, str] = {
     Region.EU: "https://api.eu.iterable.com",
 }
 
-LONGEST_JWT_SECONDS = 31_536_000
-"""One year, the longest Iterable accepts. Source: support article "JWT-Enabled API Keys"."""
+JWT_LIFETIME = Range(60, 31_536_000, "seconds")
+"""At most one year, the longest Iterable accepts. Source: support article "JWT-Enabled API Keys"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +65,8 @@ class IterableConnection:
         object.__setattr__(self, "api_key", checked_key(self.api_key))
         object.__setattr__(self, "region", _checked_region(self.region))
         object.__setattr__(self, "host", checked_host(self.host))
-        check_range("jwt_lifetime", self.jwt_lifetime, 60, LONGEST_JWT_SECONDS, "seconds")
-        check_range("timeout", self.timeout, 0.1, 600, "seconds")
-        check_count("requests_in_flight", self.requests_in_flight, 1, 1000, "requests")
-        check_range("rate_share", self.rate_share, 0.001, 1, "of the published limits")
-        check_count("tries", self.tries, 1, 10, "tries")
+        check_range("jwt_lifetime", self.jwt_lifetime, *JWT_LIFETIME)
+        check_numbers(self)
         _check_rate_limits(self.rate_limits)
 
     @property
@@ -108,7 +114,7 @@ def _read_extra(name: str, value: object) -> object:
     try:
         return _read_rate_limits(value) if expected is dict else expected(str(value))
     except (TypeError, ValueError):
-        raise ConfigurationError(f"the connection's extra {name} is not a {expected.__name__}") from None
+        raise wrong_extra(name, expected, JWT_LIFETIME if name == "jwt_lifetime" else None) from None
 
 
 def _read_rate_limits(value: object) -> dict[str, float]:
@@ -123,7 +129,7 @@ def _checked_region(region: Region | str) -> Region:
     try:
         return Region(str(region).strip().lower())
     except ValueError:
-        raise ConfigurationError(f"region is neither {' nor '.join(Region)}") from None
+        raise ConfigurationError(f"region is {str(region)[:20]!r}, neither {' nor '.join(Region)}") from None
 
 
 def _check_rate_limits(limits: Mapping[str, float]) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
-
-from email_validator import EmailNotValidError, validate_email
 
 from reverse_etl.delivery.destination import Call, RenderedRow
+from reverse_etl.emails import check_email
 from reverse_etl.errors import InvalidRow
 from reverse_etl.iterable.config import EventTrack, IterableDestination, UserUpdate
 from reverse_etl.iterable.limits import LARGEST_CALL_BYTES, LONGEST_USER_ID
@@ -24,12 +21,6 @@ EVENT_TRACK = "event_track"
 EVENT_ID_NAMESPACE = uuid.UUID("6f0e7ad1-40a4-5c6e-8f4e-0d1f0c2f7c5b")
 VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 """What a UUID's variant makes of the 17th hexadecimal digit."""
-
-PLAIN_EMAIL = re.compile(r"([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@([A-Za-z0-9.-]+)")
-LONGEST_PLAIN_EMAIL = 100
-"""Characters; longer ones are left to the library, which knows the limits of each part."""
-
-LONGEST_LOCAL_PART = 64
 
 LATEST_CREATED_AT = 100_000_000_000
 """Seconds; from here on Iterable may read the number as milliseconds."""
@@ -141,34 +132,6 @@ class EventIds:
         hashing.update(join_key(values).hex().encode())
         digits = hashing.hexdigest()
         return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:32]}"
-
-
-def check_email(value: object) -> str:
-    """Return a well-formed e-mail as it is; Iterable lower-cases it itself."""
-    if not isinstance(value, str):
-        raise InvalidRow("email_malformed", f"the e-mail is a {type(value).__name__}, expected text")
-    plain = PLAIN_EMAIL.fullmatch(value)
-    if plain is not None and len(value) <= LONGEST_PLAIN_EMAIL and len(plain[1]) <= LONGEST_LOCAL_PART:
-        good = _is_good_domain(plain[2])
-    else:
-        good = _is_email(value)
-    if not good:
-        raise InvalidRow("email_malformed", "the e-mail is not well-formed")
-    return value
-
-
-def _is_email(text: str) -> bool:
-    try:
-        validate_email(text, check_deliverability=False, strict=True)
-    except EmailNotValidError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=10_000)
-def _is_good_domain(domain: str) -> bool:
-    """Whether the library takes the domain; people share few, and asking costs more than all else about a row."""
-    return _is_email(f"a@{domain}")
 
 
 def check_user_id(value: object) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from reverse_etl.delivery.destination import Verdict
 from reverse_etl.delivery.privacy import Action, DailyLimit, PersonId
+from reverse_etl.emails import check_email
 from reverse_etl.errors import AccountRefused, DestinationError
 from reverse_etl.iterable.client import IterableClient
 from reverse_etl.iterable.limits import FORGET_PER_DAY, Endpoint
-from reverse_etl.iterable.payloads import check_email, check_user_id, encode
+from reverse_etl.iterable.payloads import check_user_id, encode
 
 ENDPOINTS: Mapping[Action, Endpoint] = {Action.FORGET: Endpoint.USER_FORGET, Action.UNSUPPRESS: Endpoint.USER_UNFORGET}
 """Forgetting deletes and blocks, unforgetting lifts the block; there is no block that deletes nothing."""

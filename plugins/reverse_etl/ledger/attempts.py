@@ -7,7 +7,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Delete, Row, Select, Update, delete, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Row,
+    Select,
+    Update,
+    and_,
+    delete,
+    func,
+    not_,
+    select,
+    tuple_,
+    update,
+)
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
@@ -107,11 +121,15 @@ class Attempt:
         self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
 
     def is_overtaken(self, since: int) -> bool:
-        """Whether another run of the sync began after the attempt with the id `since`."""
-        others = (RUNS.c.dag_id != self.ref.dag_id) | (RUNS.c.run_id != self.ref.run_id)
-        later = select(func.count()).where(RUNS.c.sync == self.ref.sync, RUNS.c.id > since, others)
-        [(count,)] = self._read(later)
-        return bool(count)
+        """Whether another run of the sync began after the attempt of this run with the id `since`, or may have.
+
+        An attempt that was purged, or is not in a ledger restored from a backup, tells nothing.
+        """
+        own = _of_run(self.ref)
+        is_there = select(func.count()).where(RUNS.c.id == since, *own)
+        later = select(func.count()).where(RUNS.c.sync == self.ref.sync, RUNS.c.id > since, not_(and_(*own)))
+        [(found,)], [(count,)] = self._read(is_there), self._read(later)
+        return not found or bool(count)
 
     def note_mapping(self, mapping: str) -> None:
         """Remember the mapping, as text, that the attempt renders its rows with."""

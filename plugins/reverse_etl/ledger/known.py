@@ -1,11 +1,11 @@
-"""The rows of a sync the platform may hold, and forgetting those that were removed there."""
+"""The rows of a sync the platform may hold, doubting those about to be removed there, forgetting the removed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import Delete, Select, Update, delete, func, or_, select, update
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.database import Database
@@ -42,22 +42,30 @@ class KnownRows:
             yield rows
             rows = self._fetch(query.where(ROW_STATES.c.row_key > rows[-1][0])) if len(rows) == page else []
 
+    def doubt(self, keys: Sequence[str], *, before: int) -> int:
+        """Forget what rows looked like when they were delivered, under the conditions of `forget`.
+
+        They are still known, but equal nothing: one that is in the source again is sent.
+        """
+        return self._change(keys, update(ROW_STATES).values(fingerprint=None), before)
+
     def forget(self, keys: Sequence[str], *, before: int) -> int:
         """Forget what is known of rows, unless it was settled when attempt `before` or a later one had begun.
 
         They then count as never delivered. Returns how many calls that were; safe to repeat.
         """
+        return self._change(keys, delete(ROW_STATES), before)
+
+    def _change(self, keys: Sequence[str], change: Delete | Update, before: int) -> int:
         ordered = sorted(keys)
+        settled = change.where(ROW_STATES.c.sync == self._sync, ROW_STATES.c.epoch < before)
         return sum(
-            self._forget(ordered[start : start + KEYS_PER_STATEMENT], before)
+            self._write(settled.where(ROW_STATES.c.row_key.in_(ordered[start : start + KEYS_PER_STATEMENT])))
             for start in range(0, len(ordered), KEYS_PER_STATEMENT)
         )
 
-    def _forget(self, keys: Sequence[str], before: int) -> int:
-        states = delete(ROW_STATES).where(
-            ROW_STATES.c.sync == self._sync, ROW_STATES.c.row_key.in_(keys), ROW_STATES.c.epoch < before
-        )
-        return self._database.write("forget removed rows", lambda connection: connection.execute(states).rowcount)
+    def _write(self, statement: Delete | Update) -> int:
+        return self._database.write("forget removed rows", lambda connection: connection.execute(statement).rowcount)
 
     def _fetch(self, query: Select[Any]) -> list[tuple[str, int]]:
         return [(key, epoch) for key, epoch in self._database.fetch("be asked for known rows", query)]

@@ -17,7 +17,7 @@ from reverse_etl.ledger.known import KnownRows
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
-from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records
+from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records, blocked_people
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old
@@ -99,6 +99,10 @@ class Ledger:
     def audit(self, person: str) -> list[AuditRecord]:
         """Return the privacy actions recorded for a hashed person, the newest first."""
         return audit_records(self._database, person)
+
+    def blocked(self, account: str) -> frozenset[str]:
+        """Return the hashed people whom an account was asked to forget or suppress, confirmed and not lifted since."""
+        return blocked_people(self._database, account)
 
     def states(self, sync: str, keys: Sequence[str]) -> Mapping[tuple[str, str], RowState]:
         """Return what was last delivered, by hashed key and call; calls never delivered are absent.

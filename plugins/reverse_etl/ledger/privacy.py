@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Row, select
 
 from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.delivery.privacy import BLOCKING, Action
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.budgets import ACCOUNT_LENGTH, Budgets
 from reverse_etl.ledger.database import Database
@@ -127,6 +128,22 @@ class PrivacyActions:
     def take_daily(self, endpoint: str, wanted: int, limit: int) -> int:
         """Take up to `wanted` requests of the account's `limit` of this UTC day; return how many were left."""
         return self._budgets.take_daily(self._job.account, endpoint, wanted, limit)
+
+
+def blocked_people(database: Database, account: str) -> frozenset[str]:
+    """Return the hashed people whom an account has confirmed to block, and not to unblock since."""
+    table = PRIVACY_ACTIONS.c
+    query = (
+        select(table.person, table.action)
+        .where(
+            table.account == account,
+            table.outcome == Outcome.DELIVERED.value,
+            table.action.in_([action.value for action in (*sorted(BLOCKING), Action.UNSUPPRESS)]),
+        )
+        .order_by(table.at)
+    )
+    last = {row.person: row.action for row in database.fetch("be asked about privacy actions", query)}
+    return frozenset(person for person, action in last.items() if action in BLOCKING)
 
 
 def audit_records(database: Database, person: str) -> list[AuditRecord]:

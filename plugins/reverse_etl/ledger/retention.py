@@ -32,9 +32,11 @@ def purge_old(database: Database, clock: Clock, older_than: timedelta, states_ol
     attempts = database.read("list old runs", lambda connection: list(connection.scalars(old)))
     outcomes = sum(_purge_attempt(database, attempt) for attempt in attempts)
     unnamed = RUNS.c.id.not_in(select(QUARANTINE.c.attempt_id))
-    newest = database.read("list runs", lambda connection: connection.scalar(select(func.max(RUNS.c.id))))
-    # The newest stays: what comes after it must have a greater number, by which row states are ordered.
-    runs = 0 if newest is None else _delete(database, RUNS, RUNS.c.started < limit, RUNS.c.id < newest, unnamed)
+    newest = select(func.max(RUNS.c.id)).group_by(RUNS.c.sync)
+    latest = database.read("list runs", lambda connection: list(connection.scalars(newest)))
+    # The newest stays: what comes after it must have a greater number, by which row states are ordered. So does that of
+    # every sync: it tells an earlier run, cleared now, that another has read the source since.
+    runs = _delete(database, RUNS, RUNS.c.started < limit, RUNS.c.id.not_in(latest), unnamed)
     _delete(database, WATERMARK_READS, WATERMARK_READS.c.begun < limit)
     states = 0
     if states_older_than is not None:

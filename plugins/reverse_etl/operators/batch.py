@@ -15,6 +15,7 @@ from airflow.sdk import ObjectStoragePath
 
 from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError, RowsFailed
 from reverse_etl.operators.base import hash_key
+from reverse_etl.operators.blocked import blocked_rows
 from reverse_etl.operators.consent import withheld
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ class BatchRun:
                     Earlier((await opened.enter_async_context(hook.destination(earlier))).render, columns)
                     for earlier, columns in _earlier(self._sync, self._record.preview.earlier)
                 ]
-            await self._engine.deliver(self._rows, destination)
+            is_blocked = await asyncio.to_thread(blocked_rows, self._sync, hook, self._record)
+            await self._engine.deliver(self._rows, destination, is_blocked)
 
 
 class Refusals:

@@ -13,6 +13,7 @@ from reverse_etl.operators.ledger import open_ledger
 from reverse_etl.operators.reading import day_of
 from reverse_etl.operators.source import query_kinds, sql_parameters
 from reverse_etl.run_day import RunDay
+from reverse_etl.staging.statement import read_statement
 from reverse_etl.sync import file_text
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def check_sync(sync: Sync, run_day: RunDay, *, ask: bool) -> list[Finding]:
     except ConfigurationError as problem:
         return [error("query", str(problem))]
     findings = [ok("query", f"{sync.query.name} gives all columns, of types that fit"), *_consent(sync, parameters)]
+    findings += _event_ids(sync, parameters)
     if ask:
         findings += asyncio.run(_ask(sync, kinds))
     return findings
@@ -74,6 +76,22 @@ def _consent(sync: Sync, parameters: Mapping[str, object]) -> list[Finding]:
     except ConfigurationError as problem:
         return [error("consent", str(problem))]
     return [ok("consent", f"{consent.query.name} gives people that can be compared")]
+
+
+def _event_ids(sync: Sync, parameters: Mapping[str, object]) -> list[Finding]:
+    """Warn of an event that a person can have only once, although the query reads another stretch of time each day."""
+    ids = sync.destination.event_ids(sync.key)
+    is_of_window = sync.incremental is None and read_statement(sync.sql(), parameters).placeholders
+    if not ids or not is_of_window or not set(ids) <= set(sync.destination.identifiers()):
+        return []
+    return [
+        warning(
+            "event id",
+            f"made of {', '.join(ids)}, which names the person only: an event of another day has the same id, and is "
+            "ignored by Customer.io and replaces the first at Iterable. Unless a person is to have one event for ever, "
+            "give id_columns a column that differs by day as well",
+        )
+    ]
 
 
 async def _ask(sync: Sync, kinds: Mapping[str, str]) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, staging_folder
 from reverse_etl.operators.ledger import attempt_of, open_ledger
-from reverse_etl.operators.mirror import remember
+from reverse_etl.operators.mirror import ATTEMPT, remember
 from reverse_etl.operators.reading import Reading, reading_of
 from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
@@ -31,7 +31,7 @@ class ExtractOperator(SyncOperator):
         params = RunParams.of(context)
         reading = reading_of(self.sync, context, params)
         self.log.info("%s", reading)
-        self._begin(context, reading, params)
+        attempt = self._begin(context, reading, params)
         folder = staging_folder(self.sync, context)
         with source_rows(self.sync, reading.window) as stream:
             ordered = self._ordered(stream, reading)
@@ -51,15 +51,19 @@ class ExtractOperator(SyncOperator):
         rows = sum(batch.rows for batch in batches)
         seconds = time.monotonic() - started
         self.log.info("Read %s rows into %s batches in %.1f s", rows, len(batches), seconds)
-        context["ti"].xcom_push(RUN_FACTS, {**reading.facts(ordered), "read": rows, "seconds": seconds})
+        facts = {**reading.facts(ordered), "read": rows, "seconds": seconds, ATTEMPT: attempt}
+        context["ti"].xcom_push(RUN_FACTS, facts)
         return [batch.as_dict() for batch in batches]
 
-    def _begin(self, context: Any, reading: Reading, params: RunParams) -> None:
-        """Begin the attempt of a mirror sync before its source is read: what others deliver after that may be newer."""
+    def _begin(self, context: Any, reading: Reading, params: RunParams) -> int | None:
+        """Begin the attempt of a mirror sync before its source is read: what others deliver after that may be newer.
+
+        Return its number in the ledger.
+        """
         if self.sync.mirror is None or params.dry_run:
-            return
+            return None
         with open_ledger() as ledger:
-            ledger.begin(attempt_of(self.sync, context, reading.day.day, reading.day.window_days))
+            return ledger.begin(attempt_of(self.sync, context, reading.day.day, reading.day.window_days)).id
 
     def _say(self, staged: Staged) -> None:
         if staged.apart:

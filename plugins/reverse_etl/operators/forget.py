@@ -50,16 +50,26 @@ class Forgotten:
         }
 
 
-def connections_of(syncs: Syncs, named: Sequence[str] = ()) -> dict[str, str]:
+def connections_of(syncs: Syncs, action: str, named: Sequence[str] = ()) -> dict[str, str]:
     """Return the hook class by connection: those `named`, else those all syncs deliver to.
 
-    Raises ConfigurationError for a connection of a type that is not ours, and when there is none.
+    Raises ConfigurationError for a connection of a type that is not ours or that cannot carry the action out, and when
+    there is none.
     """
     if named:
-        return {conn_id: _hook_class(conn_id) for conn_id in named}
-    found = {sync.destination.conn_id: sync.destination.hook_class for group in syncs.found.values() for sync in group}
+        found = {conn_id: _hook_class(conn_id) for conn_id in named}
+    else:
+        every = [sync.destination for group in syncs.found.values() for sync in group]
+        found = {destination.conn_id: destination.hook_class for destination in every}
     if not found:
         raise ConfigurationError("no DAG has a sync, so there is no connection to ask; name one")
+    for conn_id, hook_class in found.items():
+        known = _hook(hook_class, conn_id).privacy_actions()
+        if action not in known:
+            raise ConfigurationError(
+                f"connection {conn_id} cannot {action} a person; it knows {', '.join(sorted(known))}; name only "
+                "connections that can, with --conn (the DAG's param connections)"
+            )
     return found
 
 
@@ -176,7 +186,7 @@ class ForgetOperator(BaseOperator):
         params = context["params"]
         people = people_of_query(_read(self.queries / params["query"]), self.source_conn_id)
         syncs = find_syncs(dags_folder(context))
-        connections = connections_of(syncs, params["connections"] or ())
+        connections = connections_of(syncs, params["action"], params["connections"] or ())
         self.log.info("%s people of the query, %s connections", len(people), len(connections))
         if params["dry_run"]:
             return {conn_id: {"planned": len(people)} for conn_id in connections}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -87,6 +87,7 @@ class Preview:
 class Recording:
     """What the delivery of one batch is recorded with and paced by.
 
+    `blocked` gives the hashed people whom an account was asked to take no data of.
     `preview` is there in a dry run only. After `close`, `resumed` are the calls an earlier try of the task had settled,
     which were not sent again, and `resent` those an earlier attempt of the run had delivered, which were.
     """
@@ -95,6 +96,7 @@ class Recording:
     paces: Paces
     batch: BatchJournal | None = None
     preview: Preview | None = None
+    blocked: Callable[[str], frozenset[str]] = lambda _account: frozenset()
     resumed: int = 0
     resent: int = 0
 
@@ -126,7 +128,7 @@ def recording(
         if mapping:
             attempt.note_mapping(mapping)
         journal = BatchJournal(attempt, batch, compares=compares, sends=sends)
-        yield Recording(journal, shared_paces(ledger.budgets), journal)
+        yield Recording(journal, shared_paces(ledger.budgets), journal, blocked=ledger.blocked)
 
 
 @contextmanager
@@ -140,7 +142,8 @@ def previewing(sync: Sync, *, sends_all: bool) -> Iterator[Recording]:
         compared = Compared(ledger.comparison(sync.name))
         present = to_text(sync.destination)
         earlier = [mapping for mapping in ledger.mappings(sync.name) if mapping != present]
-        yield Recording(compared, Paces(), preview=Preview(compared, earlier[:EARLIER_MAPPINGS], sends_all))
+        preview = Preview(compared, earlier[:EARLIER_MAPPINGS], sends_all)
+        yield Recording(compared, Paces(), preview=preview, blocked=ledger.blocked)
 
 
 @contextmanager

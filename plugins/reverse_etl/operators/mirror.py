@@ -36,6 +36,9 @@ REMOVED_FOLDER = "removed"
 LEAVING = "leaving"
 """XCom key of the find task: how many rows have left, and why somebody is to be asked."""
 
+ATTEMPT = "attempt"
+"""Among the facts of a mirror sync's run: the attempt that read the source, in the ledger's number."""
+
 PLANNED = "planned"
 """Within it: what a dry run found the removals to be, by batch."""
 
@@ -48,7 +51,7 @@ class Leaving:
 
     Of the `known` rows the platform may hold, `removed` are to be removed; the people of `staying` have another row in
     the source, and those of `unknown` were not kept. `reasons` say why somebody is to be asked first; `sample` are
-    hashed keys. `attempt` is the attempt whose rows were compared, in the ledger's number; none in a dry run.
+    hashed keys. `attempt` is the attempt that read the source, in the ledger's number; none in a dry run.
     """
 
     known: int = 0
@@ -87,7 +90,7 @@ def remember(sync: Sync, batches: Sequence[BatchRef]) -> int:
 def find_leaving(
     sync: Sync,
     batches: Sequence[BatchRef],
-    ref: RunRef | None,
+    attempt: int | None,
     folder: ObjectStoragePath,
     *,
     removed_at: datetime,
@@ -95,9 +98,9 @@ def find_leaving(
 ) -> tuple[Leaving, list[BatchRef]]:
     """Compare what the platform may hold with all rows of the source, which `batches` are; return who is to go.
 
-    They are written into `folder` as batches of `batch_rows`. Rows that were delivered after the attempt `ref` had
-    begun are left alone: its read may be older than they are. Without `ref`, for a dry run, the rows of `batches`
-    count as delivered, and the members stay as they are. Raises LedgerUnavailable and StagingError.
+    They are written into `folder` as batches of `batch_rows`. Rows that were delivered after the `attempt` that
+    read them had begun are left alone: its read may be older than they are. Without one, for a dry run, the rows of
+    `batches` count as delivered, and the members stay as they are. Raises LedgerUnavailable and StagingError.
     """
     from reverse_etl.staging.members import first_hexes, still_here, write_removals
 
@@ -106,15 +109,14 @@ def find_leaving(
     paths, members = _paths(batches), members_of(sync)
     current = members.hashes_of(paths)
     with open_ledger() as ledger:
-        attempt = None if ref is None else ledger.begin(ref).id
         known, left, gone = _left(ledger, sync, attempt, current)
     found = list(members.of(gone))
-    if ref is not None:
+    if attempt is not None:
         members.keep(current, left)
     staying, leaving = still_here(found, paths, sync.destination.identifiers())
     removed = sum(table.num_rows for table in leaving)
     refs = write_removals(leaving, folder, removed_at, batch_rows=batch_rows)
-    held = known if ref is not None else len(left) + len(current)
+    held = known if attempt is not None else len(left) + len(current)
     found_out = Leaving(
         known=held,
         removed=removed,
@@ -143,9 +145,23 @@ def plan_removals(sync: Sync, batches: Sequence[BatchRef], folder: ObjectStorage
 
 
 def is_overtaken(ref: RunRef, attempt: int) -> bool:
-    """Whether another run of the sync has begun since an attempt of the run compared its rows; then it knows better."""
+    """Whether another run of the sync has begun since an attempt of the run read the source; then it knows better."""
     with open_ledger() as ledger:
         return ledger.begin(ref).is_overtaken(attempt)
+
+
+def doubt_leaving(sync: Sync, ref: RunRef, batch: BatchRef) -> None:
+    """Have the rows of a batch sent when they come back, whatever is heard of their removal.
+
+    A removal may arrive although its worker was killed or its answer lost. Raises LedgerUnavailable and StagingError.
+    """
+    from reverse_etl.redaction import key_of
+    from reverse_etl.staging.batches import read_rows
+
+    hasher = hash_key()
+    keys = [hasher(key_of(row, sync.key)) for rows in read_rows(ObjectStoragePath(batch.path)) for row in rows]
+    with open_ledger() as ledger:
+        ledger.known_rows(sync.name).doubt(keys, before=ledger.begin(ref).id)
 
 
 def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:

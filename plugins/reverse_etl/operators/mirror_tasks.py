@@ -14,6 +14,7 @@ from reverse_etl.errors import ConfigurationError
 from reverse_etl.operators.base import (
     DELIVERY,
     RETRY_POLICY,
+    RUN_FACTS,
     RunParams,
     SyncOperator,
     pulled,
@@ -23,9 +24,11 @@ from reverse_etl.operators.batch import deliver_batch, try_failed_again
 from reverse_etl.operators.deliver import LABEL
 from reverse_etl.operators.ledger import recording, run_ref
 from reverse_etl.operators.mirror import (
+    ATTEMPT,
     LEAVING,
     PLANNED,
     REMOVED_FOLDER,
+    doubt_leaving,
     find_leaving,
     forget_removed,
     is_overtaken,
@@ -67,7 +70,7 @@ class FindLeavingOperator(SyncOperator):
         leaving, refs = find_leaving(
             self.sync,
             [BatchRef.from_dict(reference) for reference in references],
-            None if params.dry_run else run_ref(self.sync, context, self.extract_task_id),
+            pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT],
             folder,
             removed_at=context["dag_run"].run_after.astimezone(UTC),
             batch_rows=params.batch_rows,
@@ -153,10 +156,10 @@ class RemoveOperator(SyncOperator):
 
         leaving = pulled(context["ti"], self.find_task_id, LEAVING)
         self._check_approved(context["ti"], leaving)
-        if is_overtaken(run_ref(self.sync, context, self.extract_task_id), leaving["attempt"]):
-            raise AirflowSkipException("another run of the sync has begun since: nothing is removed")
+        self._check_latest(context, leaving[ATTEMPT])
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
+        doubt_leaving(self.sync, run_ref(self.sync, context, self.extract_task_id), batch)
         removal = self.sync.removal()
         delivered = deliver_batch(
             removal,
@@ -176,6 +179,12 @@ class RemoveOperator(SyncOperator):
     def _forget(self, context: Any, results: ObjectStoragePath) -> None:
         forgotten = forget_removed(self.sync, run_ref(self.sync, context, self.extract_task_id), results)
         self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
+
+    def _check_latest(self, context: Any, attempt: int) -> None:
+        if pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT] != attempt:
+            raise AirflowSkipException("the source was read again since rows were compared: nothing is removed")
+        if is_overtaken(run_ref(self.sync, context, self.extract_task_id), attempt):
+            raise AirflowSkipException("another run of the sync has begun since: nothing is removed")
 
     def _check_approved(self, ti: Any, leaving: Mapping[str, Any]) -> None:
         if not leaving["reasons"]:

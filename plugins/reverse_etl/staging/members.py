@@ -173,7 +173,8 @@ def still_here(
 ) -> tuple[int, list[pa.Table]]:
     """Return of how many members the person has a row in `batches`, under another key, and the other members.
 
-    Upper and lower case are the same person.
+    Upper and lower case are the same person, and so are blanks around and either way to write an accent: of two who may
+    be one, nobody is removed. An empty text names nobody.
     """
     present: list[pa.Table] = list(members)
     before = sum(table.num_rows for table in present)
@@ -196,7 +197,10 @@ def first_hexes(members: Iterable[pa.Table], number: int) -> list[str]:
 
 
 def _identities(column: Any) -> Any:  # noqa: ANN401 - an array, or one in chunks
-    return pc.utf8_lower(column.cast(pa.large_string()))
+    text = pa.large_string()
+    trimmed = pc.utf8_trim_whitespace(column.cast(text))
+    written: Any = pc.utf8_normalize(trimmed, form="NFC")  # type: ignore[attr-defined]  # the stubs lack it
+    return pc.if_else(pc.equal(written, pa.scalar("", text)), pa.scalar(None, text), pc.utf8_lower(written))
 
 
 def write_removals(
