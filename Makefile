@@ -11,14 +11,18 @@ PYTHON_BIN := .venv/bin/python
 IN_PROCESSES := -n 3 --dist loadfile --no-loadscope-reorder
 export PYTHON
 
-.PHONY: help run up airflow reverse-etl down test check integration test-reliability test-live format bench screenshots notebooks notebooks-page lock clean
+.PHONY: help run load up airflow reverse-etl down test check integration test-reliability test-live format bench screenshots notebooks notebooks-page lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F"|" '{ printf "%-25s %s\n", $$1, $$2 }'
 
-run: ## Run both jobs for one day and show the result (DATE=2026-01-13, REFUSE_EVENT=page_view)
+run: ## Run both jobs, or the DAG=... given, for one day and show the result (DATE=2026-01-13, REFUSE_EVENT=page_view)
 	@devstack/bootstrap.sh --date '$(DATE)'
-	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)' $(if $(REFUSE_EVENT),--refuse-event '$(REFUSE_EVENT)')
+	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)' $(if $(DAG),--dag '$(DAG)') $(if $(REFUSE_EVENT),--refuse-event '$(REFUSE_EVENT)')
+
+load: ## Run a SQL file on the database of make run and make up (FILE=docs/examples/signups/schema.sql)
+	@devstack/bootstrap.sh
+	@$(PYTHON_BIN) -m devstack.load --file '$(FILE)'
 
 up: ## Start Airflow with its UI, the database and the sandbox in the background (PORT=8080)
 	@devstack/bootstrap.sh
@@ -28,7 +32,7 @@ airflow: ## Run Airflow's command line on the Airflow of make up (ARGS='dags lis
 	@devstack/bootstrap.sh
 	@$(PYTHON_BIN) -m devstack.airflow_command $(ARGS)
 
-reverse-etl: ## Look after refused rows of make up or make run (ARGS='quarantine list')
+reverse-etl: ## Run reverse-etl (check, preview, quarantine, forget, ...) on make up or make run (ARGS='quarantine list')
 	@devstack/bootstrap.sh
 	@$(PYTHON_BIN) -m devstack.reverse_etl_command $(ARGS)
 
@@ -54,7 +58,7 @@ test-reliability: ## Kill, lock, fill up and cut off what a run needs, and check
 
 test-live: ## Send to real accounts, named by the environment, and clean up (docs/live-tests.md)
 	@devstack/bootstrap.sh --dev
-	@$(PYTHON_BIN) -m pytest -q -m live tests/live
+	@$(PYTHON_BIN) -m pytest -q -r fE -m live tests/live
 
 format: ## Format the code, mend what the linter can, strip the notebooks of outputs
 	@devstack/bootstrap.sh --dev

@@ -110,7 +110,9 @@ def test_a_malformed_email_is_refused_before_it_is_sent(
 
 def test_nobody_asked_to_be_forgotten_is_no_failure(day: None, reverse_etl: Command) -> None:
     path = str(ROOT / "include/sql/forget_people/forget_requests.sql")
-    assert reverse_etl("forget", "--query", path, "--yes").code == 0
+    for further in ("--yes", "--dry-run"):
+        answer = reverse_etl("forget", "--query", path, further)
+        assert (answer.code, answer.out) == (0, "The query names nobody.\n")
 
 
 def test_people_stay_here_until_every_platform_has_confirmed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from reverse_etl.staging.source import stream_query
 from tests.conftest import ROOT
 from tests.customerio.platform import KEY, workspace
 from tests.docs.conftest import Bash
-from tests.docs.pages import block, output_of, read
+from tests.docs.pages import block, code, output_of, read, table
 from tests.docs.test_commands import variables
 
 
@@ -117,3 +118,9 @@ def test_a_key_that_names_the_person_has_one_event_for_ever_unless_the_day_is_in
     days = [date(2026, 1, day) for day in (13, 14)]
     rows = [{"user_id": "u1", "day": day, "at": datetime(2026, 1, day.day, tzinfo=UTC)} for day in days]
     assert len({message(destination, row)["messageId"] for row in rows}) == events
+
+
+def test_the_arguments_are_those_of_the_classes() -> None:
+    shown = [(code(cells[1]), code(cells[0])) for cells in table("docs/customerio.md", "argument")]
+    classes = (CustomerIODestination, Identify, Track)
+    assert set(shown) == {(kind.__name__, field.name) for kind in classes for field in dataclasses.fields(kind)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from reverse_etl.operators.export_csv import ExportCsvOperator
 from reverse_etl.sync import Sync
+from tests.conftest import ROOT
 from tests.docs.conftest import SIGNUPS, Bash, Signups
 from tests.docs.pages import block, codes, output_of, read, table
 from tests.operators.conftest import default_destination
@@ -121,3 +124,30 @@ def test_the_export_without_neutralising_is_an_operator(metadata: None) -> None:
     with DAG("as_on_the_page", schedule=None):
         exec(block("neutralise"), names)
     assert names["export_csv"].neutralise is False
+
+
+def test_the_example_is_tried_in_a_project_folder_as_the_page_says(tmp_path: Path) -> None:
+    for name in ("plugins", "include", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "dags").mkdir()
+    shell = f"""
+    make() {{ case "$1 ${{2%%=*}}" in
+        "load FILE") {sys.executable} -m devstack.load --file "${{2#FILE=}}" ;;
+        "run DAG") {sys.executable} -m devstack.run --dag "${{2#DAG=}}" ;;
+        *) false ;;
+    esac; }}
+    """
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", shell + block("try-signups")],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "schema.sql was run on the private database" in done.stdout
+    assert "trial_signups for 2026-01-13: success" in done.stdout
+    assert "2          2          0" in done.stdout

@@ -93,9 +93,12 @@ def test_without_a_setting_there_are_three_runs_that_add_up() -> None:
     assert sum(run["failed"] for run in runs) == 12
 
 
-def test_a_ledger_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REVERSE_ETL_LEDGER", str(tmp_path / "none.db"))
-    with pytest.raises(ConfigurationError, match="REVERSE_ETL_LEDGER names a file that does not exist"):
+def test_a_ledger_that_is_not_there_is_refused_with_the_path_it_was_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REVERSE_ETL_LEDGER", "none.db")
+    with pytest.raises(ConfigurationError, match=f"REVERSE_ETL_LEDGER names {tmp_path}/none.db, which does not exist"):
         open_ledger()
     assert list(tmp_path.iterdir()) == []
 

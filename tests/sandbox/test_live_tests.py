@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 def live(**variables: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if "_LIVE_" not in name}
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-m", "live", "-p", "no:cacheprovider", "tests/live"]
+    command = [sys.executable, "-m", "pytest", "-q", "-r", "fE", "-m", "live", "-p", "no:cacheprovider", "tests/live"]
     return subprocess.run(
         command, cwd=ROOT, env=environ | variables, capture_output=True, text=True, timeout=120, check=False
     )
@@ -29,8 +29,20 @@ def test_they_are_skipped_without_an_account_and_say_what_is_missing() -> None:
     done = live()
     assert done.returncode == 0, done.stdout
     assert "passed" not in done.stdout
-    assert "ITERABLE_LIVE_API_KEY is not set" in done.stdout
-    assert "CUSTOMERIO_LIVE_API_KEY is not set" in done.stdout
+    assert len(re.findall("^Skipped: ITERABLE_LIVE_API_KEY is not set", done.stdout, re.MULTILINE)) == 1
+    assert len(re.findall("^Skipped: CUSTOMERIO_LIVE_API_KEY is not set", done.stdout, re.MULTILINE)) == 1
+    assert "SKIPPED" not in done.stdout
+
+
+@pytest.mark.parametrize("platform", ["ITERABLE", "CUSTOMERIO"])
+def test_a_wrong_key_is_one_sentence_and_the_end(platform: str) -> None:
+    with SandboxServer() as sandbox:
+        done = live(**{f"{platform}_LIVE_HOST": sandbox.url, f"{platform}_LIVE_API_KEY": "no-such-key"})
+    assert done.returncode == 1, done.stdout
+    assert f"refuses the key of {platform}_LIVE_API_KEY" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "no-such-key" not in done.stdout
+    assert len(done.stdout.splitlines()) < 8, done.stdout
 
 
 @pytest.mark.parametrize("customerio_key", [CUSTOMERIO_KEY, "sk_us_sandbox"])
@@ -43,7 +55,7 @@ def test_they_pass_with_the_sandbox_as_the_account_and_clean_up(customerio_key: 
             CUSTOMERIO_LIVE_API_KEY=customerio_key,
         )
         assert done.returncode == 0, done.stdout
-        assert len(re.findall("SKIPPED", done.stdout)) == (customerio_key == CUSTOMERIO_KEY)
+        assert len(re.findall("^Skipped: ", done.stdout, re.MULTILINE)) == (customerio_key == CUSTOMERIO_KEY)
         assert sandbox.users() == []
         assert [sandbox.customerio.records(kind) for kind in ("people", "objects", "devices", "suppressed")] == [[]] * 4
 

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="check")
-    parser.add_argument("sync", metavar="SYNC")
+    parser.add_argument("sync", metavar="SYNC", help="the name of the sync, as Sync(name=...) has it")
     parser.add_argument("--date", metavar="DAY", help="the UTC day of the query's parameters (default: yesterday)")
     parser.add_argument("--window-days", type=_count, default=7, metavar="DAYS", help="their window (default: 7)")
     parser.add_argument("--offline", action="store_true", help="do not ask the platform")
@@ -70,7 +70,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="preview")
-    parser.add_argument("sync", metavar="SYNC")
+    parser.add_argument("sync", metavar="SYNC", help="the name of the sync, as Sync(name=...) has it")
     parser.add_argument("--date", metavar="DAY", help="the UTC day (default: the day that just ended)")
     parser.add_argument("--window-days", type=_count, metavar="DAYS", help="days of rows (default: as the DAG has it)")
     parser.add_argument("--send", choices=("all", "changed"), help="what to send (default: as the sync says)")

@@ -21,6 +21,9 @@ NOT_ALL_DONE = 1
 def forget(options: Namespace, screen: Screen) -> int:
     """Carry the action out; print counts only."""
     people = _people(options)
+    if not people:
+        screen.say("The query names nobody.")
+        return 0
     syncs = known_syncs(options)
     connections = connections_of(syncs, options.action, options.conn)
     if options.dry_run:
@@ -52,7 +55,11 @@ def _show(done: Forgotten, screen: Screen) -> None:
         if result.stopped is not None:
             screen.complain(f"{conn_id}: {result.stopped}")
     if done.purged is not None:
-        screen.say(f"{done.purged.rows_known} rows about them were known here; {done.purged.files} files written anew.")
+        known, files = done.purged.rows_known, done.purged.files
+        screen.say(
+            f"{known} {'row about them was' if known == 1 else 'rows about them were'} known here; "
+            f"{files} {'file' if files == 1 else 'files'} written anew."
+        )
 
 
 def _people(options: Namespace) -> list[PersonId]:

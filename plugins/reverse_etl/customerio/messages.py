@@ -171,8 +171,10 @@ def check_identifier(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRow("id_malformed", f"{name} is a {type(value).__name__}, expected text")
     identifier = as_text(value)
-    if not identifier or identifier != identifier.strip():
-        raise InvalidRow("id_malformed", f"{name} is empty or has blanks around it")
+    if not identifier.strip():
+        raise InvalidRow("id_malformed", f"{name} is empty")
+    if identifier != identifier.strip():
+        raise InvalidRow("id_malformed", f"{name} has blanks around it")
     return identifier
 
 

@@ -61,5 +61,5 @@ def open_ledger() -> LedgerView:
         return LedgerView(named)
     file = Path(named).absolute()
     if not file.is_file():
-        raise ConfigurationError("REVERSE_ETL_LEDGER names a file that does not exist; make run writes one")
+        raise ConfigurationError(f"REVERSE_ETL_LEDGER names {file}, which does not exist; make run writes a ledger")
     return LedgerView(f"sqlite:///{file}")
