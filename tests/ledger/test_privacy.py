@@ -56,7 +56,7 @@ def test_a_confirmation_stays_one_and_tries_add_up(ledger: Ledger, clock: Clock)
 def test_no_purge_removes_the_audit_record(ledger: Ledger, clock: Clock) -> None:
     ledger.privacy_job(JOB).mark([(key("anna"), DONE)])
     clock.now += timedelta(days=900).total_seconds()
-    ledger.purge_person([key("anna")])
+    ledger.purge_person({"page_views": [key("anna")]})
     ledger.purge(timedelta(0), states_older_than=timedelta(0))
     assert [record.result for record in ledger.audit(key("anna"))] == [DONE]
     assert ledger.audit(key("bert")) == []

@@ -21,7 +21,7 @@ def test_a_negative_age_is_refused(sqlite_ledger: Ledger, ages: tuple[timedelta,
 
 def test_an_empty_ledger_has_nothing_to_purge(ledger: Ledger) -> None:
     assert ledger.purge(timedelta(0), states_older_than=timedelta(0)) == Purged()
-    assert ledger.purge_person([]) == ledger.purge_person([key("anna")]) == Purged()
+    assert ledger.purge_person({}) == ledger.purge_person({"page_views": [key("anna")]}) == Purged()
 
 
 def test_what_is_old_goes_and_the_rest_stays(ledger: Ledger, url: str, clock: Clock) -> None:
@@ -60,7 +60,8 @@ def test_many_keys_are_purged_from_every_batch_that_has_them(ledger: Ledger, url
     for batch in range(2):
         attempt.mark(batch, [delivered(name) for name in names])
         attempt.settle(batch)
-    assert ledger.purge_person([key(name) for name in names[:1_200]]) == Purged(outcomes=2_400, row_states=1_200)
+    purged = ledger.purge_person({"page_views": [key(name) for name in names[:1_200]]})
+    assert purged == Purged(outcomes=2_400, row_states=1_200)
     assert [len(attempt.outcomes(batch)) for batch in range(2)] == [100, 100]
     attempt.settle(0)
     assert query(url, "SELECT COUNT(*) FROM row_states") == [(100,)]
@@ -73,7 +74,8 @@ def test_nothing_is_left_of_a_person(ledger: Ledger, url: str) -> None:
             begun = ledger.begin(ref(sync=sync, attempt=attempt))
             begun.mark(attempt, marked)
             begun.settle(attempt)
-    removed = ledger.purge_person([*(key(number) for number in range(KEYS_PER_SCAN)), key("anna")])
+    keys = [*(key(number) for number in range(KEYS_PER_SCAN)), key("anna")]
+    removed = ledger.purge_person({"page_views": keys, "other": keys})
     assert removed == Purged(outcomes=8, row_states=4, quarantine=2)
     left = contents(url)
     assert key("anna") not in repr(left)
@@ -85,3 +87,15 @@ def test_nothing_is_left_of_a_person(ledger: Ledger, url: str) -> None:
         "rate_budgets": 0,
         "privacy_actions": 0,
     }
+
+
+def test_the_same_key_in_another_sync_is_somebody_else(ledger: Ledger) -> None:
+    for sync in ("page_views", "other"):
+        begun = ledger.begin(ref(sync=sync))
+        begun.mark(0, [delivered("anna"), rejected("anna", TRACK)])
+        begun.settle(0)
+    person = {"page_views": [key("anna")]}
+    assert ledger.syncs() == ["other", "page_views"]
+    assert ledger.count_person(person) == ledger.purge_person(person) == Purged(outcomes=2, row_states=2, quarantine=1)
+    assert ledger.count_person(person) == Purged()
+    assert ledger.count_person({"other": [key("anna")]}) == Purged(outcomes=2, row_states=2, quarantine=1)

@@ -112,9 +112,9 @@ def test_a_folder_that_was_never_made_has_nothing_to_purge(connections: Callable
     assert purge_old(DAYS).run_folders == 0
 
 
-def record(url: str, days_ago: float, run: str, *keys: str) -> None:
+def record(url: str, days_ago: float, run: str, *keys: str, sync: str = "views") -> None:
     with Ledger.open(url, clock=lambda: time.time() - days_ago * 86_400) as ledger:
-        attempt = ledger.begin(RunRef("views", run, "views", 0, date(2026, 1, 13), 7))
+        attempt = ledger.begin(RunRef("views", run, sync, 0, date(2026, 1, 13), 7))
         marks = [(key, outcome) for key in keys for outcome in (Outcome.DELIVERED, Outcome.REJECTED)]
         attempt.mark(
             0, [Marked(key, outcome.value, outcome, "code", 200, 1, None, b"f" * 16) for key, outcome in marks]
@@ -223,6 +223,26 @@ def test_a_row_without_files_is_found_by_its_key_values(
     assert (purged.rows_known, purged.ledger.outcomes, purged.ledger.quarantine) == (1, 2, 1)
     with Ledger.open(ledger_url) as ledger:
         assert [call.key for call in ledger.quarantine.calls("views")] == [hashed(8)]
+
+
+@pytest.mark.parametrize(
+    ("sync", "others", "left"),
+    [
+        ("trials", ["views", "trials"], 1),  # its key 7 is somebody else
+        ("views__removal", ["views"], 0),
+        ("called_views_once", ["views"], 0),
+    ],
+)
+def test_a_key_is_the_persons_in_the_sync_it_was_found_in(
+    syncs: Syncs, ledger_url: str, sync: str, others: list[str], left: int
+) -> None:
+    record(ledger_url, 1, "young", hashed(7), sync=sync)
+    there = Syncs(dict.fromkeys(others, syncs.found["views"]))
+    purged = purge_person(there, keys={"views": frozenset({hashed(7)})})
+    assert purged.ledger is not None
+    assert purged.ledger.quarantine == 1 - left
+    with Ledger.open(ledger_url) as ledger:
+        assert len(list(ledger.quarantine.calls(sync))) == left
 
 
 @pytest.mark.parametrize(("kept_as", "found"), [(ZOE, True), (ZOE.lower(), True), ("zO\u00eb@example.com", False)])

@@ -44,9 +44,14 @@ ROWS: list[tuple[object, ...]] = [
 COLUMNS = [number("id"), text("email"), number("customer"), text("note")]
 
 
-def about(*emails: str, user_ids: tuple[str, ...] = (), keys: Mapping[str, frozenset[str]] | None = None) -> RowsAbout:
+def about(
+    *emails: str,
+    user_ids: tuple[str, ...] = (),
+    keys: Mapping[str, frozenset[str]] | None = None,
+    email: str | None = "email",
+) -> RowsAbout:
     person = Person(frozenset(map(same_email, emails)), frozenset(user_ids), keys or {})
-    return RowsAbout(person, HASHER, sync="views", key=("id",), email="email", user_id="customer")
+    return RowsAbout(person, HASHER, sync="views", key=("id",), email=email, user_id="customer")
 
 
 def staged(folder: StagingPath) -> StagingPath:
@@ -74,6 +79,9 @@ PEOPLE = [
     (about(keys={"views": frozenset({HASHER((5,))})}), [5]),
     (about(keys={"others": frozenset({HASHER((5,))})}), []),
     (about("nobody@example.com", user_ids=("2",)), []),
+    (about("ADA@EXAMPLE.COM", "", email=None), [1]),
+    (about("nobody@example.com", user_ids=("20",), email=None), [2, 3]),
+    (about("ada@example.com", email="note"), []),
 ]
 people = pytest.mark.parametrize(("person", "theirs"), PEOPLE, ids=range(len(PEOPLE)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 
@@ -20,7 +20,7 @@ from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records, blocked_people
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
-from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old
+from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old, sync_names
 from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
@@ -159,13 +159,27 @@ class Ledger:
         self._settling.settle_closed(self._database)
         return purge_old(self._database, self._clock, older_than, states_older_than)
 
-    def count_person(self, keys: Sequence[str]) -> Purged:
-        """Return how much `purge_person` would remove."""
-        return count_keys(self._database, keys)
+    def syncs(self) -> list[str]:
+        """Return the names of all syncs the ledger has a run or a call in quarantine of."""
+        return sync_names(self._database)
 
-    def purge_person(self, keys: Sequence[str]) -> Purged:
-        """Remove everything about the rows of the hashed `keys`.
+    def count_person(self, keys: Mapping[str, Collection[str]]) -> Purged:
+        """Return how much `purge_person` would remove."""
+        return self._of_person(count_keys, keys)
+
+    def purge_person(self, keys: Mapping[str, Collection[str]]) -> Purged:
+        """Remove everything about rows, by their sync's name and hashed keys.
 
         Run totals, which name nobody, stay, and so does the audit record of privacy actions, which proves the removal.
         """
-        return purge_keys(self._database, keys)
+        return self._of_person(purge_keys, keys)
+
+    def _of_person(
+        self, work: Callable[[Database, str, int, Sequence[str]], Purged], keys: Mapping[str, Collection[str]]
+    ) -> Purged:
+        of_syncs = (
+            work(self._database, sync, self._labels.find(sync), sorted(hashes))
+            for sync, hashes in keys.items()
+            if hashes
+        )
+        return sum(of_syncs, Purged())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -130,6 +130,11 @@ class Purged:
     outcomes: int = 0
     row_states: int = 0
     quarantine: int = 0
+
+    def __add__(self, other: Purged) -> Purged:
+        """Return the sum for each table."""
+        mine, others = astuple(self), astuple(other)
+        return Purged(*(here + there for here, there in zip(mine, others, strict=True)))
 
 
 def fingerprint_of(stored: str | None) -> bytes | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, func, select, union
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.records import Clock, Purged
 from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS, WATERMARK_READS
 from reverse_etl.ledger.times import MICROSECONDS
+
+Item = TypeVar("Item")
 
 KEYS_PER_STATEMENT = 500
 
@@ -46,43 +49,58 @@ def purge_old(database: Database, clock: Clock, older_than: timedelta, states_ol
     return Purged(runs=runs, outcomes=outcomes, row_states=states, quarantine=quarantine)
 
 
-def purge_keys(database: Database, keys: Sequence[str]) -> Purged:
-    """Remove every row of the hashed keys from every table, outcomes first: states are made of them."""
-    if not keys:
-        return Purged()
-    chunks = _chunks(keys, KEYS_PER_STATEMENT)
-    outcomes = sum(_purge_keys_of_outcomes(database, chunk) for chunk in _chunks(keys, KEYS_PER_SCAN))
-    syncs = _distinct(database, ROW_STATES.c.sync)
+def purge_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -> Purged:
+    """Remove every row of a sync with the hashed keys from every table, outcomes first: states are made of them.
+
+    `label` is the number of the sync's name. Another sync may have the same keys for other people.
+    """
+    attempts = database.read("list runs", lambda connection: list(connection.scalars(_runs_of(sync))))
     return Purged(
-        outcomes=outcomes,
+        outcomes=sum(_purge_keys_of_outcomes(database, attempts, chunk) for chunk in _chunks(keys, KEYS_PER_SCAN)),
         row_states=sum(
-            _delete(database, ROW_STATES, ROW_STATES.c.sync == sync, ROW_STATES.c.row_key.in_(chunk))
-            for sync in syncs
-            for chunk in chunks
+            _delete(database, ROW_STATES, ROW_STATES.c.sync == label, ROW_STATES.c.row_key.in_(chunk))
+            for chunk in _chunks(keys, KEYS_PER_STATEMENT)
         ),
-        quarantine=sum(_delete(database, QUARANTINE, QUARANTINE.c.row_key.in_(chunk)) for chunk in chunks),
+        quarantine=sum(
+            _delete(database, QUARANTINE, QUARANTINE.c.sync == sync, QUARANTINE.c.row_key.in_(chunk))
+            for chunk in _chunks(keys, KEYS_PER_STATEMENT)
+        ),
     )
 
 
-def count_keys(database: Database, keys: Sequence[str]) -> Purged:
+def count_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -> Purged:
     """Return how many rows of each table `purge_keys` would remove."""
 
-    def count(table: Table) -> int:
-        query = select(func.count()).select_from(table)
+    def count(table: Table, of_sync: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(table).where(of_sync)
         chunks = _chunks(keys, KEYS_PER_SCAN)
         return sum(database.fetch("be counted", query.where(table.c.row_key.in_(chunk)))[0][0] for chunk in chunks)
 
-    return Purged(outcomes=count(OUTCOMES), row_states=count(ROW_STATES), quarantine=count(QUARANTINE))
+    return Purged(
+        outcomes=count(OUTCOMES, OUTCOMES.c.attempt_id.in_(_runs_of(sync))),
+        row_states=count(ROW_STATES, ROW_STATES.c.sync == label),
+        quarantine=count(QUARANTINE, QUARANTINE.c.sync == sync),
+    )
 
 
-def _purge_keys_of_outcomes(database: Database, keys: Sequence[str]) -> int:
-    """Find the keys by reading the whole table, which locks nothing, then remove them by its primary key."""
+def sync_names(database: Database) -> list[str]:
+    """Return the names of all syncs that have a run or a call in quarantine."""
+    names = union(select(RUNS.c.sync), select(QUARANTINE.c.sync))
+    return database.read("list syncs", lambda connection: sorted(connection.scalars(names)))
+
+
+def _runs_of(sync: str) -> Select[int]:
+    return select(RUNS.c.id).where(RUNS.c.sync == sync)
+
+
+def _purge_keys_of_outcomes(database: Database, attempts: Sequence[int], keys: Sequence[str]) -> int:
+    """Find the keys by reading all outcomes of the attempts, which locks nothing, then remove them by primary key."""
     columns = (OUTCOMES.c.attempt_id, OUTCOMES.c.batch, OUTCOMES.c.row_key)
     found: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
-    for attempt, batch, key in database.fetch(
-        "look up rows", select(*columns).where(OUTCOMES.c.row_key.in_(keys)).distinct()
-    ):
-        found[attempt, batch].append(key)
+    for of_attempts in _chunks(attempts, KEYS_PER_SCAN):
+        query = select(*columns).where(OUTCOMES.c.attempt_id.in_(of_attempts), OUTCOMES.c.row_key.in_(keys))
+        for attempt, batch, key in database.fetch("look up rows", query.distinct()):
+            found[attempt, batch].append(key)
     return sum(
         _delete(
             database,
@@ -96,8 +114,8 @@ def _purge_keys_of_outcomes(database: Database, keys: Sequence[str]) -> int:
     )
 
 
-def _chunks(keys: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
+def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _distinct(database: Database, column: Column[int], *where: ColumnElement[bool]) -> list[int]:

@@ -16,6 +16,7 @@ from reverse_etl.errors import ConfigurationError, NoLedger, StagingError
 from reverse_etl.operators.base import configured_folder, hash_key
 from reverse_etl.operators.ledger import open_ledger
 from reverse_etl.operators.mirror import MEMBERS
+from reverse_etl.sync import REMOVAL
 
 if TYPE_CHECKING:
     from reverse_etl.ledger.records import Purged
@@ -119,14 +120,28 @@ def purge_person(
     purged = PurgedPerson(len(frozenset().union(*hashes.values())), unknown_syncs=files.unknown)
     for name, possible in _keys_that_are(syncs, emails, user_ids).items():
         hashes[name] = hashes.get(name, frozenset()) | possible
-    hashed = sorted(frozenset().union(*hashes.values()))
     with suppress(NoLedger), open_ledger(create=False) as ledger:
-        purged.ledger = ledger.count_person(hashed) if dry_run else ledger.purge_person(hashed)
+        recorded = _as_recorded(hashes, syncs, ledger.syncs())
+        purged.ledger = ledger.count_person(recorded) if dry_run else ledger.purge_person(recorded)
     if dry_run:
         files.count(hashes, purged)
     else:
         files.drop(hashes, purged)
     return purged
+
+
+def _as_recorded(
+    hashes: Mapping[str, frozenset[str]], syncs: Syncs, recorded: Iterable[str]
+) -> dict[str, frozenset[str]]:
+    """Return hashed keys by the names the ledger has for syncs; a name no DAG has may be a former one of any of them.
+
+    The key of one sync may be that of somebody else in another.
+    """
+    anything = frozenset().union(*hashes.values())
+    return {
+        name: hashes.get(sync, frozenset()) if sync in syncs.found else anything
+        for name, sync in ((name, name.removesuffix(REMOVAL)) for name in recorded)
+    }
 
 
 def _keys_that_are(syncs: Syncs, emails: Iterable[str], user_ids: Iterable[str]) -> dict[str, frozenset[str]]:

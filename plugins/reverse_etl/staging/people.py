@@ -33,7 +33,8 @@ class RowsAbout:
     """Finds the rows of one sync that are about a person.
 
     `email` and `user_id` are the columns with the identifiers and `key` those of the sync's key. Without `key` the sync
-    is not known any more: then every column is searched, and no row has a hash.
+    is not known any more: then every column is searched, and no row has a hash. Without `email` an e-mail may be in any
+    column, as a field of the mapping, and is searched in all.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class RowsAbout:
 
     def columns(self, names: Iterable[str]) -> list[str]:
         """Return those of a file's columns that are looked at."""
-        if not self._key:
+        if not self._key or self._seeks_emails_anywhere:
             return list(names)
         return [name for name in names if name in (*self._key, self._email, self._user_id)]
 
@@ -86,7 +87,13 @@ class RowsAbout:
     def _is_named(self, row: Mapping[str, object]) -> bool:
         if not self._key:
             return any(self._is_email(value) or self._is_user_id(value) for value in row.values())
+        if self._seeks_emails_anywhere and any(self._is_email(value) for value in row.values() if _is_written(value)):
+            return True
         return self._is_email(row.get(self._email or "")) or self._is_user_id(row.get(self._user_id or ""))
+
+    @property
+    def _seeks_emails_anywhere(self) -> bool:
+        return self._email is None and bool(self._person.emails)
 
     def _is_email(self, value: object) -> bool:
         return bool(self._person.emails) and isinstance(value, str) and same_email(value) in self._person.emails
@@ -99,6 +106,11 @@ class RowsAbout:
 
     def _hash(self, row: Mapping[str, object]) -> str:
         return self._hash_key(row[column] for column in self._key)
+
+
+def _is_written(value: object) -> bool:
+    """Whether a value is text with more than blanks in it."""
+    return isinstance(value, str) and not value.isspace() and value != ""
 
 
 def _plain(cell: str) -> str:
