@@ -15,8 +15,9 @@ from reverse_etl.checking import Level
 from reverse_etl.consent import Consent
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
 from reverse_etl.errors import SourceError
-from reverse_etl.iterable.config import IterableDestination, UserUpdate
+from reverse_etl.iterable.config import DeleteUser, IterableDestination, UserUpdate
 from reverse_etl.mapping import Field
+from reverse_etl.mirror import Mirror
 from reverse_etl.operators.check import CheckOperator, check_sync
 from reverse_etl.operators.extract import ExtractOperator
 from reverse_etl.operators.params import sync_params
@@ -97,6 +98,21 @@ def test_the_query_of_people_is_looked_at_too(
         ("ok", "query"),
         (level, "consent"),
     ]
+
+
+def test_a_mirror_without_the_tasks_that_remove_fails_the_run(
+    connections: Callable[..., None], views: Add, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    views("ada@example.com")
+    sync = make_sync(
+        tmp_path,
+        "SELECT id AS view_id, email, first_name, candidate, event_time FROM views",
+        mirror=Mirror(removal=DeleteUser()),
+        destination=IterableDestination(email="email", user=UserUpdate((Field("first_name"),))),
+    )
+    finished = run(sync, tmp_path)
+    assert (finished.state, finished.states("extract")) == ("failed", ["upstream_failed"])
+    assert "mirror: the DAG has no FindLeavingOperator and no RemoveOperator" in capsys.readouterr().out
 
 
 def test_no_row_is_read(connections: Callable[..., None], views: Add, tmp_path: Path) -> None:

@@ -35,13 +35,29 @@ class CheckOperator(SyncOperator):
         if params.dry_run:
             self.log.info("DRY RUN, the platform is not asked")
         run_day = RunDay(day_of(context["dag_run"], params.date), params.window_days)
-        findings = check_sync(self.sync, run_day, ask=not params.dry_run)
+        findings = [*self._mirror(), *check_sync(self.sync, run_day, ask=not params.dry_run)]
         for finding in findings:
             log = self.log.info if finding.level is Level.OK else self.log.warning
             log("%s: %s: %s", finding.level.value, finding.what, finding.said)
         if failing := errors_of(findings):
             raise CheckFailed("; ".join(f"{finding.what}: {finding.said}" for finding in failing))
         return {level.value: sum(finding.level is level for finding in findings) for level in Level}
+
+    def _mirror(self) -> list[Finding]:
+        """Find a mirror whose DAG would never remove anybody."""
+        from reverse_etl.operators.mirror_tasks import FindLeavingOperator, RemoveOperator
+
+        if self.sync.mirror is None:
+            return []
+        there = [getattr(task, "operator_class", type(task)) for task in self.dag.tasks]
+        missing = [
+            wanted.__name__
+            for wanted in (FindLeavingOperator, RemoveOperator)
+            if not any(issubclass(found, wanted) for found in there)
+        ]
+        if missing:
+            return [error("mirror", f"the DAG has no {' and no '.join(missing)}, so nobody would be removed: add it")]
+        return [ok("mirror", "the DAG has the tasks that find and remove what has left")]
 
 
 def check_sync(sync: Sync, run_day: RunDay, *, ask: bool) -> list[Finding]:
