@@ -18,7 +18,7 @@ help: ## Show this list
 
 run: ## Run both jobs, or the DAG=... given, for one day and show the result (DATE=2026-01-13, REFUSE_EVENT=page_view)
 	@devstack/bootstrap.sh --date '$(DATE)'
-	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)' $(if $(DAG),--dag '$(DAG)') $(if $(REFUSE_EVENT),--refuse-event '$(REFUSE_EVENT)')
+	@$(PYTHON_BIN) -m devstack.run --date '$(DATE)'$(if $(DAG), --dag '$(DAG)') $(if $(REFUSE_EVENT),--refuse-event '$(REFUSE_EVENT)')
 
 load: ## Run a SQL file on the database of make run and make up (FILE=docs/examples/signups/schema.sql)
 	@devstack/bootstrap.sh
