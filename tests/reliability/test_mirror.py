@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,9 @@ from tests.reliability.live import IN_FLIGHT, Live, kill_deliveries, started, wa
 from tests.reliability.source import Source
 
 LIMIT_SECONDS = 300.0
+
+NO_PERSON_ANSWERS_SOONER_SECONDS = 5.0
+"""Airflow takes a task that is resumed before its executor has heard of the pause for failed, and asks anew."""
 
 SEED = 76
 KILLS = 4
@@ -68,6 +72,7 @@ def asked(live: Live, run_id: str) -> dict[str, Any]:
         return waiting[0] if waiting else None
 
     detail: dict[str, Any] = wait(question, 120, "the question")
+    time.sleep(NO_PERSON_ANSWERS_SOONER_SECONDS)
     return detail
 
 
