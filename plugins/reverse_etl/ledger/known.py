@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Delete, Select, Update, delete, func, or_, select, update
 
 from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.schema import OUTCOME_NUMBERS, ROW_STATES
 
 PAGE = 50_000
-KEYS_PER_STATEMENT = 500
 
 
 class KnownRows:
@@ -57,12 +57,8 @@ class KnownRows:
         return self._change(keys, delete(ROW_STATES), before)
 
     def _change(self, keys: Sequence[str], change: Delete | Update, before: int) -> int:
-        ordered = sorted(keys)
         settled = change.where(ROW_STATES.c.sync == self._sync, ROW_STATES.c.epoch < before)
-        return sum(
-            self._write(settled.where(ROW_STATES.c.row_key.in_(ordered[start : start + KEYS_PER_STATEMENT])))
-            for start in range(0, len(ordered), KEYS_PER_STATEMENT)
-        )
+        return sum(self._write(settled.where(ROW_STATES.c.row_key.in_(chunk))) for chunk in chunks(sorted(keys)))
 
     def _write(self, statement: Delete | Update) -> int:
         return self._database.write("forget removed rows", lambda connection: connection.execute(statement).rowcount)

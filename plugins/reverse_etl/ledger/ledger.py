@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from reverse_etl.ledger.attempts import Attempt, attempt_number
 from reverse_etl.ledger.budgets import Budgets
+from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.known import KnownRows
@@ -29,8 +30,6 @@ from reverse_etl.ledger.watermarks import Watermarks
 
 PATIENCE_SECONDS = 30.0
 """How long to wait for a lock. Every transaction of the ledger takes milliseconds, a purge of a batch a second."""
-
-KEYS_PER_STATEMENT = 500
 
 
 class Ledger:
@@ -118,9 +117,8 @@ class Ledger:
         )
         words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
         found: dict[tuple[str, str], RowState] = {}
-        for start in range(0, len(keys), KEYS_PER_STATEMENT):
-            chunk = query.where(ROW_STATES.c.row_key.in_(keys[start : start + KEYS_PER_STATEMENT]))
-            rows = self._database.fetch("be asked about rows", chunk)
+        for chunk in chunks(keys):
+            rows = self._database.fetch("be asked about rows", query.where(ROW_STATES.c.row_key.in_(chunk)))
             names = self._labels.names({row[1] for row in rows})
             for key, call, fingerprint, delivered_at, outcome in rows:
                 found[key, names[call]] = RowState(fingerprint_of(fingerprint), moment(delivered_at), words[outcome])

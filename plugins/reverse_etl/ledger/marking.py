@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Dialect, delete, text
 
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.records import (
     FINGERPRINT_BYTES,
     LONGEST_CODE,
@@ -36,8 +37,6 @@ ALIKE = ("call_kind", "code", "status", "tries", "request_id", "outcome")
 """What the calls of a bulk request have in common when nothing went wrong."""
 
 MOST_GROUPS_ALIKE = 4
-
-KEYS_PER_STATEMENT = 500
 
 ANY_IN_QUARANTINE = text("SELECT 1 FROM quarantine WHERE sync = :sync LIMIT 1")
 
@@ -139,14 +138,13 @@ class Mark:
                 found |= {(key, result.call): (self.sync, key, *facts, *seen) for _, key, _ in rows}
         return list(found.values())
 
-    def _leaving_by_call(self) -> Iterator[tuple[str, list[str]]]:
+    def _leaving_by_call(self) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield calls that are settled, and of rows refused by the platform that we refused them before."""
         for result, rows in self.groups:
             if result.outcome in SETTLED or (result.outcome is Outcome.REJECTED and result.call != WHOLE_ROW):
                 call = result.call if result.outcome in SETTLED else WHOLE_ROW
-                keys = sorted(key for _, key, _ in rows)
-                for start in range(0, len(keys), KEYS_PER_STATEMENT):
-                    yield call, keys[start : start + KEYS_PER_STATEMENT]
+                for keys in chunks(sorted(key for _, key, _ in rows)):
+                    yield call, keys
 
 
 def grouped(results: Sequence[Marked]) -> list[Alike]:

@@ -12,6 +12,7 @@ from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.delivery.privacy import BLOCKING, Action
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.budgets import ACCOUNT_LENGTH, Budgets
+from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.records import (
     LONGEST_CODE,
@@ -27,8 +28,6 @@ from reverse_etl.ledger.times import MICROSECONDS, moment
 from reverse_etl.ledger.upserts import Upsert
 
 LONGEST_ACTION = 16
-KEYS_PER_STATEMENT = 500
-
 _CONFIRMED_STAYS = f"privacy_actions.outcome = '{Outcome.DELIVERED}'"
 
 
@@ -94,11 +93,8 @@ class PrivacyActions:
         )
         return frozenset(
             row.person
-            for start in range(0, len(people), KEYS_PER_STATEMENT)
-            for row in self._database.fetch(
-                "be asked about privacy actions",
-                query.where(table.person.in_(people[start : start + KEYS_PER_STATEMENT])),
-            )
+            for chunk in chunks(people)
+            for row in self._database.fetch("be asked about privacy actions", query.where(table.person.in_(chunk)))
         )
 
     def mark(self, results: Sequence[tuple[str, CallResult]]) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select
 
 from reverse_etl.delivery.outcomes import Outcome
+from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.records import QuarantinedCall
 from reverse_etl.ledger.schema import QUARANTINE, RUNS
 from reverse_etl.ledger.times import microseconds_of, moment
 
 PAGE = 1000
-
-KEYS_PER_STATEMENT = 500
 
 
 class Quarantine:
@@ -81,8 +80,7 @@ class Quarantine:
         where = _matching(sync, code, since)
         if keys is None:
             return self._delete(where)
-        chunks = (keys[start : start + KEYS_PER_STATEMENT] for start in range(0, len(keys), KEYS_PER_STATEMENT))
-        return sum(self._delete([*where, QUARANTINE.c.row_key.in_(chunk)]) for chunk in chunks)
+        return sum(self._delete([*where, QUARANTINE.c.row_key.in_(chunk)]) for chunk in chunks(keys))
 
     def _page(self, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
         return self._database.fetch("list the quarantine", query)

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, func, select, union
 
 from reverse_etl.errors import ConfigurationError
+from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.records import Clock, Purged
 from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS, WATERMARK_READS
 from reverse_etl.ledger.times import MICROSECONDS
-
-Item = TypeVar("Item")
-
-KEYS_PER_STATEMENT = 500
 
 KEYS_PER_SCAN = 5_000
 """SQLite takes 32,766 parameters."""
@@ -56,14 +52,14 @@ def purge_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -
     """
     attempts = database.read("list runs", lambda connection: list(connection.scalars(_runs_of(sync))))
     return Purged(
-        outcomes=sum(_purge_keys_of_outcomes(database, attempts, chunk) for chunk in _chunks(keys, KEYS_PER_SCAN)),
+        outcomes=sum(_purge_keys_of_outcomes(database, attempts, chunk) for chunk in chunks(keys, KEYS_PER_SCAN)),
         row_states=sum(
             _delete(database, ROW_STATES, ROW_STATES.c.sync == label, ROW_STATES.c.row_key.in_(chunk))
-            for chunk in _chunks(keys, KEYS_PER_STATEMENT)
+            for chunk in chunks(keys)
         ),
         quarantine=sum(
             _delete(database, QUARANTINE, QUARANTINE.c.sync == sync, QUARANTINE.c.row_key.in_(chunk))
-            for chunk in _chunks(keys, KEYS_PER_STATEMENT)
+            for chunk in chunks(keys)
         ),
     )
 
@@ -73,8 +69,10 @@ def count_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -
 
     def count(table: Table, of_sync: ColumnElement[bool]) -> int:
         query = select(func.count()).select_from(table).where(of_sync)
-        chunks = _chunks(keys, KEYS_PER_SCAN)
-        return sum(database.fetch("be counted", query.where(table.c.row_key.in_(chunk)))[0][0] for chunk in chunks)
+        return sum(
+            database.fetch("be counted", query.where(table.c.row_key.in_(chunk)))[0][0]
+            for chunk in chunks(keys, KEYS_PER_SCAN)
+        )
 
     return Purged(
         outcomes=count(OUTCOMES, OUTCOMES.c.attempt_id.in_(_runs_of(sync))),
@@ -97,7 +95,7 @@ def _purge_keys_of_outcomes(database: Database, attempts: Sequence[int], keys: S
     """Find the keys by reading all outcomes of the attempts, which locks nothing, then remove them by primary key."""
     columns = (OUTCOMES.c.attempt_id, OUTCOMES.c.batch, OUTCOMES.c.row_key)
     found: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
-    for of_attempts in _chunks(attempts, KEYS_PER_SCAN):
+    for of_attempts in chunks(attempts, KEYS_PER_SCAN):
         query = select(*columns).where(OUTCOMES.c.attempt_id.in_(of_attempts), OUTCOMES.c.row_key.in_(keys))
         for attempt, batch, key in database.fetch("look up rows", query.distinct()):
             found[attempt, batch].append(key)
@@ -110,12 +108,8 @@ def _purge_keys_of_outcomes(database: Database, attempts: Sequence[int], keys: S
             OUTCOMES.c.row_key.in_(chunk),
         )
         for (attempt, batch), of_batch in found.items()
-        for chunk in _chunks(of_batch, KEYS_PER_STATEMENT)
+        for chunk in chunks(of_batch)
     )
-
-
-def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _distinct(database: Database, column: Column[int], *where: ColumnElement[bool]) -> list[int]:
