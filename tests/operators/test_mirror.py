@@ -403,10 +403,14 @@ def test_a_removal_that_fails_is_tried_again_and_none_is_sent_twice(
 class CutShort(RemoveOperator):
     """Ends its first try when everything was sent and marked, and nothing forgotten yet."""
 
-    def _forget(self, context: Any, results: Any) -> None:
-        if context["ti"].try_number == 1:
+    def execute(self, context: Any) -> None:
+        self.is_first_try = context["ti"].try_number == 1
+        super().execute(context)
+
+    def _forget(self, ref: RunRef, results: Any) -> None:
+        if self.is_first_try:
             raise LedgerUnavailable("the worker was cut off")
-        super()._forget(context, results)
+        super()._forget(ref, results)
 
 
 def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
@@ -427,7 +431,7 @@ def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
 class NeverHeardOf(RemoveOperator):
     """Ends every try when everything was sent, before it is forgotten."""
 
-    def _forget(self, context: Any, results: Any) -> None:
+    def _forget(self, ref: RunRef, results: Any) -> None:
         raise LedgerUnavailable("the worker was cut off")
 
 

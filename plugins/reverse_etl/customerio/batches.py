@@ -10,13 +10,13 @@ from reverse_etl.customerio.messages import Message
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Tell, Verdict
 from reverse_etl.delivery.outcomes import Receipt
-from reverse_etl.delivery.verdicts import Verdicts, send_each, tell_nobody
+from reverse_etl.delivery.verdicts import DividedPack, tell_nobody
 from reverse_etl.errors import AccountRefused, CallRejected, DestinationError
 
 OPENING, CLOSING = b'{"batch":[', b"]}"
 
 MOST_REFUSED_REQUESTS = 40
-"""Refused requests of one pack after which its messages go singly: half a pack of bad ones would cost thousands."""
+"""Refused requests of one pack after which its messages go singly."""
 
 SINGLY_AT_ONCE = 20
 
@@ -81,15 +81,12 @@ class BatchSender:
         return pack.verdicts.all()
 
 
-class _Pack:
-    """The messages of one pack until each has its verdict; `places` are those of messages in the pack."""
-
+class _Pack(DividedPack):
     def __init__(self, send: Callable[[bytes], Awaitable[Receipt]], bodies: Sequence[bytes], tell: Tell) -> None:
+        super().__init__(len(bodies), tell, most_refused=MOST_REFUSED_REQUESTS)
         self._send = send
         self._bodies = bodies
-        self._refused_requests = 0
         self._singly = asyncio.Semaphore(SINGLY_AT_ONCE)
-        self.verdicts = Verdicts(len(bodies), tell)
 
     async def resolve(self, places: Sequence[int]) -> None:
         try:
@@ -97,25 +94,13 @@ class _Pack:
         except AccountRefused:
             raise
         except CallRejected as refusal:
-            await self._divide(places, refusal)
+            await self.divide(places, refusal)
         except DestinationError as failure:
             await self.verdicts.note(dict.fromkeys(places, failure))
         else:
             await self.verdicts.note(dict.fromkeys(places, receipt))
 
-    async def _divide(self, places: Sequence[int], refusal: DestinationError) -> None:
-        if len(places) == 1:
-            await self.verdicts.note({places[0]: refusal})
-            return
-        self._refused_requests += 1
-        if self._refused_requests > MOST_REFUSED_REQUESTS:
-            await send_each(places, self._alone, self.verdicts.note)
-            return
-        middle = len(places) // 2
-        await self.resolve(places[:middle])
-        await self.resolve(places[middle:])
-
-    async def _alone(self, place: int) -> Verdict:
+    async def alone(self, place: int) -> Verdict:
         async with self._singly:
             try:
                 return await self._send(batch_body([self._bodies[place]]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from reverse_etl.delivery.destination import Tell, Verdict
-from reverse_etl.errors import UserNotFound
+from reverse_etl.errors import DestinationError, UserNotFound
 
 
 async def tell_nobody(found: Mapping[int, Verdict]) -> None:
@@ -63,3 +64,44 @@ class Verdicts:
     def all(self) -> list[Verdict]:
         """Return the verdict on each call, in their order; every one must have been noted."""
         return [self._found[place] for place in range(self._count)]
+
+
+class DividedPack(ABC):
+    """The `count` calls of one pack until each has its verdict; `places` are those of calls in the pack.
+
+    A request that is refused as a whole is divided until the bad call is found. After `most_refused` such requests what
+    is left goes singly: half a pack of bad calls would cost a thousand.
+    """
+
+    def __init__(self, count: int, tell: Tell, *, most_refused: int) -> None:
+        self.verdicts = Verdicts(count, tell)
+        self._most_refused = most_refused
+        self._refused = 0
+
+    @abstractmethod
+    async def resolve(self, places: Sequence[int]) -> None:
+        """Send the calls in one request; divide it when it is refused as a whole."""
+
+    @abstractmethod
+    async def alone(self, place: int) -> Verdict:
+        """Send one call by itself and return the verdict on it; raise AccountRefused."""
+
+    async def divide(self, places: Sequence[int], refusal: DestinationError) -> None:
+        """Find the verdicts on calls whose common request was refused."""
+        if len(places) == 1:
+            await self.verdicts.note({places[0]: refusal})
+        elif self.is_refused_too_often():
+            await self.send_singly(places)
+        else:
+            middle = len(places) // 2
+            await self.resolve(places[:middle])
+            await self.resolve(places[middle:])
+
+    async def send_singly(self, places: Sequence[int]) -> None:
+        """Send calls one by one."""
+        await send_each(places, self.alone, self.verdicts.note)
+
+    def is_refused_too_often(self) -> bool:
+        """Count a refused request; return whether what is left should go singly."""
+        self._refused += 1
+        return self._refused > self._most_refused

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reverse_etl.delivery.destination import Call, Tell, Verdict
 from reverse_etl.delivery.retry import Sleep
-from reverse_etl.delivery.verdicts import Verdicts, send_each, tell_nobody
+from reverse_etl.delivery.verdicts import DividedPack, tell_nobody
 from reverse_etl.errors import AccountRefused, CallRejected, DestinationError, UserNotFound, UserSuppressed
 from reverse_etl.iterable.bulk_answers import BadRows, BulkAnswer
 from reverse_etl.iterable.client import IterableClient
@@ -23,7 +23,7 @@ WAITS_FOR_VISIBILITY = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between tries of events whose user the platform does not see yet; user writes become visible late."""
 
 MOST_REFUSED_REQUESTS = 24
-"""Refused requests of one pack after which its rows go singly: half a pack of bad rows would cost a thousand."""
+"""Refused requests of one pack after which its rows go singly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +71,17 @@ class BulkSender:
             log.warning("The project takes no new fields and dropped %d: %s", len(new), ", ".join(sorted(new)))
 
 
-class _Pack:
-    """The calls of one pack until each has its verdict; `places` are those of calls in the pack."""
-
+class _Pack(DividedPack):
     def __init__(
         self, client: IterableClient, calls: Sequence[Call], note: Callable[[BulkAnswer], None], tell: Tell
     ) -> None:
+        super().__init__(len(calls), tell, most_refused=MOST_REFUSED_REQUESTS)
         self._client = client
         self._calls = calls
         self._singly = SingleSender(client)
         self._note = note
-        self._refused_requests = 0
-        self.verdicts = Verdicts(len(calls), tell)
 
     async def resolve(self, places: Sequence[int]) -> None:
-        """Send the calls in one request; divide it when it is refused as a whole."""
         if not places:
             return
         calls = [self._calls[place] for place in places]
@@ -98,39 +94,24 @@ class _Pack:
         except BadRows as refusal:
             await self._leave_out_bad(places, refusal)
         except (CallRejected, UserNotFound, UserSuppressed) as refusal:
-            await self._divide(places, refusal)
+            await self.divide(places, refusal)
         except DestinationError as failure:
             await self.verdicts.note(dict.fromkeys(places, failure))
         else:
             self._note(answer)
             found = dict(zip(places, answer.verdicts(calls, tries), strict=True))
             await self.verdicts.note({place: verdict for place, verdict in found.items() if verdict is not None})
-            await self._send_singly([place for place, verdict in found.items() if verdict is None])
+            await self.send_singly([place for place, verdict in found.items() if verdict is None])
 
     async def _leave_out_bad(self, places: Sequence[int], refusal: BadRows) -> None:
         bad = {places[row] for row in refusal.rows if row < len(places)}
         if not bad:
-            await self._divide(places, refusal)
+            await self.divide(places, refusal)
             return
         await self.verdicts.note(dict.fromkeys(bad, refusal))
         left = [place for place in places if place not in bad]
         # An answer may name one bad row at a time.
-        await (self._send_singly(left) if self._is_refused_too_often() else self.resolve(left))
+        await (self.send_singly(left) if self.is_refused_too_often() else self.resolve(left))
 
-    async def _divide(self, places: Sequence[int], refusal: DestinationError) -> None:
-        if len(places) == 1:
-            await self.verdicts.note({places[0]: refusal})
-        elif self._is_refused_too_often():
-            await self._send_singly(places)
-        else:
-            middle = len(places) // 2
-            await self.resolve(places[:middle])
-            await self.resolve(places[middle:])
-
-    async def _send_singly(self, places: Sequence[int]) -> None:
-        await send_each(places, lambda place: self._singly.send(self._calls[place]), self.verdicts.note)
-
-    def _is_refused_too_often(self) -> bool:
-        """Count a refused request; whether the rows left should go singly."""
-        self._refused_requests += 1
-        return self._refused_requests > MOST_REFUSED_REQUESTS
+    async def alone(self, place: int) -> Verdict:
+        return await self._singly.send(self._calls[place])

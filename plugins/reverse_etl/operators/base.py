@@ -35,6 +35,9 @@ DELIVERY = "delivery"
 RESULT = "result"
 """XCom key of the report task, pushed whether it succeeds or fails."""
 
+NOT_DONE = ["failed", "upstream_failed"]
+"""States of tasks that failed or were not begun because of it."""
+
 AS_THE_SYNC_SAYS = "as the sync says"
 
 LONGEST_WAIT = timedelta(days=1)
@@ -137,6 +140,16 @@ def pulled(ti: Any, task_id: str, key: str) -> Any:
             f"the task {task_id!r} pushed no {key!r}; if the extract task has another id, name it in extract_task_id"
         )
     return value
+
+
+def failures_of(ti: Any, *task_ids: str) -> list[str]:
+    """Return a problem for each of these tasks of the run that failed, wholly or in part."""
+    problems = []
+    for task_id in task_ids:
+        count = ti.get_ti_count(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task_id], states=NOT_DONE)
+        if count:
+            problems.append(f"{count} {task_id} task(s) failed; their logs say why")
+    return problems
 
 
 def staging_folder(sync: Sync, context: Mapping[str, Any]) -> ObjectStoragePath:

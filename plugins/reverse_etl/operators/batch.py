@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import ObjectStoragePath
 
-from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError, RowsFailed
+from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError
 from reverse_etl.operators.base import hash_key
 from reverse_etl.operators.blocked import blocked_rows
 from reverse_etl.operators.consent import withheld
@@ -112,17 +112,6 @@ def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterato
     delivery.finish()
     for result in results:
         yield result._replace(code="no_result") if result.code == "not_sent" else result
-
-
-def try_failed_again(ti: Any, totals: Totals) -> None:
-    """Raise RowsFailed while Airflow has a try left; after the last one the report judges the rows that failed."""
-    from reverse_etl.delivery.outcomes import Outcome
-
-    failed = totals.outcomes[Outcome.FAILED]
-    if failed and ti.try_number <= ti.max_tries:
-        raise RowsFailed(
-            f"{failed} of {totals.rows} rows failed ({totals.top_reasons()}); another try sends only what is missing"
-        )
 
 
 class BatchRun:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from reverse_etl.operators.base import DELIVERY, RETRY_POLICY, RunParams, SyncOperator, staging_folder
-from reverse_etl.operators.batch import deliver_batch, try_failed_again
+from reverse_etl.operators.base import RunParams, SyncOperator, staging_folder
+from reverse_etl.operators.batch import deliver_batch
+from reverse_etl.operators.batch_tasks import LABEL, over_batches, publish, raise_unless_done
 from reverse_etl.operators.ledger import Recording, previewing, recording, run_ref
-from reverse_etl.operators.turns import keeping_turn
+from reverse_etl.operators.turns import turn_of
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from reverse_etl.sync import Sync
 
-LABEL = "batch_label"
 CHANGED = "changed"
 
 
@@ -39,11 +39,7 @@ class DeliverOperator(SyncOperator):
     @classmethod
     def over(cls, batches: XComArg, *, sync: Sync, **kwargs: Any) -> MappedOperator:
         """Return the mapped task over the batches the extract task returns, each labelled with what became of it."""
-        kwargs.setdefault("map_index_template", f"{{{{ {LABEL} }}}}")
-        kwargs.setdefault("retry_policy", RETRY_POLICY)
-        for extract, _key in batches.iter_references():
-            kwargs.setdefault("extract_task_id", extract.task_id)
-        return cls.partial(sync=sync, **kwargs).expand(batch=batches)
+        return over_batches(cls, batches, named_by="extract_task_id", sync=sync, **kwargs)
 
     def execute(self, context: Any) -> None:
         """Deliver; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
@@ -52,22 +48,17 @@ class DeliverOperator(SyncOperator):
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
         params = RunParams.of(context)
-        dag_run = context["dag_run"]
-        turn = nullcontext() if params.dry_run else keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id)
-        with turn:
+        with turn_of(self.sync, context, dry_run=params.dry_run):
             delivered = deliver_batch(
                 self.sync,
                 batch,
                 staging_folder(self.sync, context),
                 self._recording(context, batch.index, params),
-                attempt=dag_run.clear_number,
+                attempt=context["dag_run"].clear_number,
                 log=self.log,
             )
-        context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
-        context[LABEL] = f"batch {batch.index}: {delivered.totals}"
-        if delivered.stopped is not None:
-            raise delivered.stopped
-        try_failed_again(context["ti"], delivered.totals)
+        publish(context, f"batch {batch.index}", delivered)
+        raise_unless_done(context["ti"], delivered)
 
     def _recording(self, context: Any, batch: int, params: RunParams) -> AbstractContextManager[Recording]:
         from reverse_etl.mapping_text import to_text

@@ -11,7 +11,7 @@ from reverse_etl.operators.mirror import ATTEMPT, remember
 from reverse_etl.operators.reading import Reading, reading_of
 from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
-from reverse_etl.operators.turns import keeping_turn, wait_for_turn
+from reverse_etl.operators.turns import turn_of, wait_for_turn
 
 if TYPE_CHECKING:
     from reverse_etl.staging.ordered import OrderedRows
@@ -33,10 +33,9 @@ class ExtractOperator(SyncOperator):
         """
         started = time.monotonic()
         params = RunParams.of(context)
-        if params.dry_run:
-            return self._extract(context, params, started)
-        wait_for_turn(self, self.sync, context)
-        with keeping_turn(self.sync, context["dag_run"].dag_id, context["dag_run"].run_id):
+        if not params.dry_run:
+            wait_for_turn(self, self.sync, context)
+        with turn_of(self.sync, context, dry_run=params.dry_run):
             return self._extract(context, params, started)
 
     def execute_again(self, context: Any, event: Any) -> list[dict[str, Any]]:

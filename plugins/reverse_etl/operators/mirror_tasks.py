@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from reverse_etl.errors import ConfigurationError, SyncBusy
 from reverse_etl.operators.base import (
-    DELIVERY,
     RETRY_POLICY,
     RUN_FACTS,
     RunParams,
@@ -21,8 +20,8 @@ from reverse_etl.operators.base import (
     pulled,
     staging_folder,
 )
-from reverse_etl.operators.batch import deliver_batch, try_failed_again
-from reverse_etl.operators.deliver import LABEL
+from reverse_etl.operators.batch import deliver_batch
+from reverse_etl.operators.batch_tasks import LABEL, over_batches, publish, raise_unless_done
 from reverse_etl.operators.ledger import recording, run_ref
 from reverse_etl.operators.mirror import (
     ATTEMPT,
@@ -35,12 +34,13 @@ from reverse_etl.operators.mirror import (
     is_overtaken,
     plan_removals,
 )
-from reverse_etl.operators.turns import give_turn_back, keeping_turn
+from reverse_etl.operators.turns import end_turn, turn_of
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
     from airflow.sdk.definitions.mappedoperator import MappedOperator
 
+    from reverse_etl.ledger.records import RunRef
     from reverse_etl.sync import Sync
 
 APPROVED = "approved"
@@ -68,15 +68,14 @@ class FindLeavingOperator(SyncOperator):
             self.log.info("A trial has not read everything: nothing is removed")
             return []
         references = pulled(context["ti"], self.extract_task_id, "return_value")
-        folder, dag_run = staging_folder(self.sync, context) / REMOVED_FOLDER, context["dag_run"]
-        turn = nullcontext() if params.dry_run else keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id)
-        with turn:
+        folder = staging_folder(self.sync, context) / REMOVED_FOLDER
+        with turn_of(self.sync, context, dry_run=params.dry_run):
             leaving, refs = find_leaving(
                 self.sync,
                 [BatchRef.from_dict(reference) for reference in references],
                 pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT],
                 folder,
-                removed_at=dag_run.run_after.astimezone(UTC),
+                removed_at=context["dag_run"].run_after.astimezone(UTC),
                 batch_rows=params.batch_rows,
             )
         self.log.info("%s", leaving)
@@ -108,7 +107,7 @@ class ApproveRemovalOperator(ApprovalOperator):
             return None
         self.subject = f"Remove {leaving['removed']} of {leaving['known']} rows of {self.sync.name}?"
         self.body = _question(self.sync, leaving)
-        give_turn_back(self.sync.name, context["dag_run"].dag_id, context["dag_run"].run_id)
+        end_turn(self.sync.name, context)
         return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
@@ -147,11 +146,7 @@ class RemoveOperator(SyncOperator):
     @classmethod
     def over(cls, batches: XComArg, *, sync: Sync, **kwargs: Any) -> MappedOperator:
         """Return the mapped task over the batches the find task returns, each labelled with what became of it."""
-        kwargs.setdefault("map_index_template", f"{{{{ {LABEL} }}}}")
-        kwargs.setdefault("retry_policy", RETRY_POLICY)
-        for find, _key in batches.iter_references():
-            kwargs.setdefault("find_task_id", find.task_id)
-        return cls.partial(sync=sync, **kwargs).expand(batch=batches)
+        return over_batches(cls, batches, named_by="find_task_id", sync=sync, **kwargs)
 
     def execute(self, context: Any) -> None:
         """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows.
@@ -160,45 +155,44 @@ class RemoveOperator(SyncOperator):
         """
         leaving = pulled(context["ti"], self.find_task_id, LEAVING)
         self._check_approved(context["ti"], leaving)
-        dag_run = context["dag_run"]
         try:
-            with keeping_turn(self.sync, dag_run.dag_id, dag_run.run_id):
-                self._check_latest(context, leaving[ATTEMPT])
-                self._remove(context)
+            with turn_of(self.sync, context):
+                ref = self._check_latest(context, leaving[ATTEMPT])
+                self._remove(context, ref)
         except SyncBusy as busy:
             raise AirflowSkipException(f"{busy}: nothing is removed") from None
 
-    def _remove(self, context: Any) -> None:
+    def _remove(self, context: Any, ref: RunRef) -> None:
         from reverse_etl.staging.batches import BatchRef
 
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
-        doubt_leaving(self.sync, run_ref(self.sync, context, self.extract_task_id), batch)
+        doubt_leaving(self.sync, ref, batch)
         removal = self.sync.removal()
         delivered = deliver_batch(
             removal,
             batch,
             staging_folder(self.sync, context) / REMOVED_FOLDER,
-            recording(run_ref(removal, context, self.extract_task_id), batch.index),
+            recording(replace(ref, sync=removal.name), batch.index),
             attempt=context["dag_run"].clear_number,
             log=self.log,
         )
-        context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
-        context[LABEL] = f"removal {batch.index}: {delivered.totals}"
-        self._forget(context, ObjectStoragePath(delivered.counts.results))
-        if delivered.stopped is not None:
-            raise delivered.stopped
-        try_failed_again(context["ti"], delivered.totals)
+        publish(context, f"removal {batch.index}", delivered)
+        self._forget(ref, ObjectStoragePath(delivered.counts.results))
+        raise_unless_done(context["ti"], delivered)
 
-    def _forget(self, context: Any, results: ObjectStoragePath) -> None:
-        forgotten = forget_removed(self.sync, run_ref(self.sync, context, self.extract_task_id), results)
+    def _forget(self, ref: RunRef, results: ObjectStoragePath) -> None:
+        forgotten = forget_removed(self.sync, ref, results)
         self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
 
-    def _check_latest(self, context: Any, attempt: int) -> None:
+    def _check_latest(self, context: Any, attempt: int) -> RunRef:
+        """Return this run's attempt, unless `attempt`, which read the source, is not the latest word on it."""
         if pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT] != attempt:
             raise AirflowSkipException("the source was read again since rows were compared: nothing is removed")
-        if is_overtaken(run_ref(self.sync, context, self.extract_task_id), attempt):
+        ref = run_ref(self.sync, context, self.extract_task_id)
+        if is_overtaken(ref, attempt):
             raise AirflowSkipException("another run of the sync has begun since: nothing is removed")
+        return ref
 
     def _check_approved(self, ti: Any, leaving: Mapping[str, Any]) -> None:
         if not leaving["reasons"]:

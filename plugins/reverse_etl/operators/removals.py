@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reverse_etl.operators.base import DELIVERY, RunParams
+from reverse_etl.operators.base import DELIVERY, RunParams, failures_of
 from reverse_etl.operators.ledger import open_ledger, run_ref
 from reverse_etl.operators.mirror import LEAVING, PLANNED
 
 if TYPE_CHECKING:
     from reverse_etl.sync import Sync
-
-NOT_DONE = ["failed", "upstream_failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +51,7 @@ def removals_of(
         outcomes.update(delivery["outcomes"])
         if delivery["stopped"]:
             problems.append(f"removal {delivery['index']} stopped: {delivery['stopped']}")
-    for task_id in (find_task_id, remove_task_id):
-        count = ti.get_ti_count(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task_id], states=NOT_DONE)
-        if count:
-            problems.append(f"{count} {task_id} task(s) failed; their logs say why")
+    problems += failures_of(ti, find_task_id, remove_task_id)
     rows = outcomes.total()
     bad = sum(outcomes[name] for name in ("invalid", "rejected", "failed"))
     if bad > sync.failure_share * rows:

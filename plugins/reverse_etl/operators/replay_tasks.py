@@ -11,9 +11,17 @@ from airflow.sdk import BaseOperator, Param, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
 from reverse_etl.errors import RunFailed
-from reverse_etl.operators.base import DELIVERY, RESULT, RETRY_POLICY, RUN_FACTS, pulled, refuse_unknown_params
-from reverse_etl.operators.batch import results_of_silent, try_failed_again
-from reverse_etl.operators.deliver import LABEL
+from reverse_etl.operators.base import (
+    DELIVERY,
+    RESULT,
+    RETRY_POLICY,
+    RUN_FACTS,
+    failures_of,
+    pulled,
+    refuse_unknown_params,
+)
+from reverse_etl.operators.batch import results_of_silent
+from reverse_etl.operators.batch_tasks import LABEL, over_batches, publish, raise_unless_done
 from reverse_etl.operators.ledger import recording
 from reverse_etl.operators.replay import (
     ReplayBatch,
@@ -27,7 +35,7 @@ from reverse_etl.operators.replay import (
     summarise,
 )
 from reverse_etl.operators.syncs import dags_folder, find_sync
-from reverse_etl.operators.turns import give_turn_back, keeping_turn, wait_for_turn
+from reverse_etl.operators.turns import end_turn, turn_of, wait_for_turn
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -36,8 +44,6 @@ if TYPE_CHECKING:
     from reverse_etl.delivery.outcomes import Totals
     from reverse_etl.delivery.report import BatchDelivery
     from reverse_etl.sync import Sync
-
-NOT_DONE = ["failed", "upstream_failed"]
 
 
 def replay_params(*, batch_rows: int = 50_000) -> dict[str, Param]:
@@ -134,9 +140,9 @@ class ReReadOperator(ReplayOperator):
             raise AirflowSkipException("dry run: nothing is read or sent")
         sync = self._sync(context)
         wait_for_turn(self, sync, context)
-        run = self._run(context)
-        with keeping_turn(sync, run.dag_id, run.run_id):
-            found = reread(sync, params.wanted, run.folder(sync.name), batch_rows=params.batch_rows)
+        with turn_of(sync, context):
+            folder = self._run(context).folder(sync.name)
+            found = reread(sync, params.wanted, folder, batch_rows=params.batch_rows)
         self.log.info("Found %s rows in %s batches", found.rows, len(found.batches))
         if found.not_in_source:
             self.log.warning("%s rows are not in the source any more; they stay in quarantine", found.not_in_source)
@@ -162,22 +168,17 @@ class ReplayBatchOperator(ReplayOperator):
     @classmethod
     def over(cls, batches: XComArg, **kwargs: Any) -> MappedOperator:
         """Return the mapped task over the batches, each labelled with what became of it."""
-        kwargs.setdefault("map_index_template", f"{{{{ {LABEL} }}}}")
-        kwargs.setdefault("retry_policy", RETRY_POLICY)
-        return cls.partial(**kwargs).expand(batch=batches)
+        return over_batches(cls, batches, **kwargs)
 
     def execute(self, context: Any) -> None:
         """Deliver; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows."""
         batch = ReplayBatch(**self.batch)
         context[LABEL] = f"batch {batch.index}, {batch.day}: {batch.rows} rows"
-        sync, run = self._sync(context), self._run(context)
-        with keeping_turn(sync, run.dag_id, run.run_id):
-            delivered = replay_batch(sync, batch, run, self.log)
-        context["ti"].xcom_push(DELIVERY, delivered.counts.as_dict())
-        context[LABEL] = f"batch {batch.index}, {batch.day}: {delivered.totals}"
-        if delivered.stopped is not None:
-            raise delivered.stopped
-        try_failed_again(context["ti"], delivered.totals)
+        sync = self._sync(context)
+        with turn_of(sync, context):
+            delivered = replay_batch(sync, batch, self._run(context), self.log)
+        publish(context, f"batch {batch.index}, {batch.day}", delivered)
+        raise_unless_done(context["ti"], delivered)
 
 
 class ReplayReportOperator(ReplayOperator):
@@ -205,9 +206,9 @@ class ReplayReportOperator(ReplayOperator):
         try:
             self._report(context)
         finally:
-            params, dag_run = ReplayParams.of(context), context["dag_run"]
+            params = ReplayParams.of(context)
             if not params.dry_run:
-                give_turn_back(params.wanted.sync, dag_run.dag_id, dag_run.run_id)
+                end_turn(params.wanted.sync, context)
 
     def _report(self, context: Any) -> None:
         ti = context["ti"]
@@ -241,9 +242,7 @@ class ReplayReportOperator(ReplayOperator):
         for delivery in deliveries:
             if delivery is not None and delivery.stopped:
                 summary.problems.append(f"batch {delivery.index} stopped: {delivery.stopped}")
-        count = ti.get_ti_count(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[self.deliver_task_id], states=NOT_DONE)
-        if count:
-            summary.problems.append(f"{count} {self.deliver_task_id} task(s) failed; their logs say why")
+        summary.problems.extend(failures_of(ti, self.deliver_task_id))
         self.log.info(
             "%s; %s calls of the sync are still in quarantine",
             ", ".join(f"{name} {rows}" for name, rows in summary.totals.items()),

@@ -16,13 +16,14 @@ from reverse_etl.operators.base import (
     RUN_FACTS,
     RunParams,
     SyncOperator,
+    failures_of,
     output_file,
     staging_folder,
 )
 from reverse_etl.operators.batch import results_of_silent
 from reverse_etl.operators.ledger import Recording, no_recording, open_ledger, recording, run_ref
-from reverse_etl.operators.removals import NOT_DONE, removals_of
-from reverse_etl.operators.turns import give_turn_back
+from reverse_etl.operators.removals import removals_of
+from reverse_etl.operators.turns import end_turn
 from reverse_etl.operators.watermark import FirstUndelivered, move_watermark
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ReportOperator(SyncOperator):
             self._report(context)
         finally:
             if not RunParams.of(context).dry_run:
-                give_turn_back(self.sync.name, context["dag_run"].dag_id, context["dag_run"].run_id)
+                end_turn(self.sync.name, context)
 
     def _report(self, context: Any) -> None:
         from reverse_etl.staging.batches import BatchRef
@@ -164,10 +165,8 @@ class ReportOperator(SyncOperator):
         for delivery in deliveries:
             if delivery is not None and delivery.stopped:
                 report.add_problem(f"batch {delivery.index} stopped: {delivery.stopped}")
-        for task_id in (self.export_task_id, self.deliver_task_id):
-            count = ti.get_ti_count(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task_id], states=NOT_DONE)
-            if count:
-                report.add_problem(f"{count} {task_id} task(s) failed; their logs say why")
+        for problem in failures_of(ti, self.export_task_id, self.deliver_task_id):
+            report.add_problem(problem)
 
     def _removals(self, context: Any, report: Report) -> dict[str, Any] | None:
         """Return what became of rows that have left the source; None for a sync that does not mirror it."""

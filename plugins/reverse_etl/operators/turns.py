@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,17 @@ def keeping_turn(
     finally:
         over.set()
         thread.join()
+
+
+def turn_of(sync: Sync, context: Any, *, dry_run: bool = False) -> AbstractContextManager[None]:
+    """Keep the turn while a task of a run works, as `keeping_turn` does; a dry run sends nothing and takes none."""
+    dag_run = context["dag_run"]
+    return nullcontext() if dry_run else keeping_turn(sync, dag_run.dag_id, dag_run.run_id)
+
+
+def end_turn(sync: str, context: Any) -> None:
+    """Let the next run of a sync begin after the run of a task."""
+    give_turn_back(sync, context["dag_run"].dag_id, context["dag_run"].run_id)
 
 
 def give_turn_back(sync: str, dag_id: str, run_id: str) -> None:
