@@ -6,6 +6,7 @@ The variables are set before anything imports Airflow, so that no test reads or 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +18,13 @@ from devstack.database import PrivateServer
 from tests.sharing import BySharedServers, longest_first
 
 ROOT = Path(__file__).parents[1]
-HOME = tempfile.TemporaryDirectory(prefix="reverse-etl-tests-", ignore_cleanup_errors=True)
+HOME = tempfile.mkdtemp(prefix="reverse-etl-tests-")
 
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "CUSTOMERIO_", "ITERABLE_"))]:
     if "_LIVE_" not in name:
         del os.environ[name]
 os.environ |= {
-    "AIRFLOW_HOME": HOME.name,
+    "AIRFLOW_HOME": HOME,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
@@ -38,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
 
 
 def pytest_unconfigure() -> None:
-    HOME.cleanup()
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)

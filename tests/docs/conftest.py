@@ -64,8 +64,6 @@ class Signups:
 def signups(
     metadata: None, server: PrivateServer, platform: SandboxServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Signups]:
-    from airflow.dag_processing.dagbag import DagBag
-
     folder = tmp_path_factory.mktemp("signups")
     connection = {"conn_type": "iterable", "host": platform.url, "password": SERVER_KEY}
     platform.reset()
@@ -77,17 +75,9 @@ def signups(
         patch.setenv("AIRFLOW__REVERSE_ETL__STAGING_PATH", f"file://{folder}/staging")
         patch.setenv("AIRFLOW__REVERSE_ETL__OUTPUT_PATH", f"file://{folder}/output")
 
-        def run(day: str) -> Finished:
-            # A bag of its own: the params of a run stay with the DAG object.
-            bag = DagBag(str(SIGNUPS))
-            assert bag.import_errors == {}
-            dag = bag.dags["trial_signups"]
-            register(dag)
-            return Finished(dag.test(run_conf={"date": day}), folder / "output")
-
-        good = run(GOOD_DAY)
+        good = run_example(SIGNUPS, "trial_signups", folder, date=GOOD_DAY)
         users, events = platform.users(), platform.events()
-        bad = run(BAD_DAY)
+        bad = run_example(SIGNUPS, "trial_signups", folder, date=BAD_DAY)
     yield Signups(good, bad, users, events, folder / "staging")
     with closing(server.connect()) as connected, connected.cursor() as cursor:
         cursor.execute("DROP TABLE trials")
@@ -130,6 +120,18 @@ def lead_to(
 
 Bash = Callable[..., str]
 Run = Callable[[str], str]
+
+
+def run_example(dags: Path, dag_id: str, folder: Path, **params: object) -> Finished:
+    """Run a DAG of an example, whose settings lead to `folder`, in this process."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    # A bag of its own: the params of a run stay with the DAG object.
+    bag = DagBag(str(dags))
+    assert bag.import_errors == {}
+    dag = bag.dags[dag_id]
+    register(dag)
+    return Finished(dag.test(run_conf=params or None), folder / "output")
 
 
 def command_in(bash: Bash, folder: Path) -> Run:

@@ -12,9 +12,8 @@ from devstack.database import PrivateServer
 from reverse_etl.incremental import Incremental
 from reverse_etl.sandbox.testing import SandboxServer
 from tests.conftest import ROOT
-from tests.docs.conftest import Bash, command_in, lead_to
+from tests.docs.conftest import Bash, command_in, lead_to, run_example
 from tests.docs.pages import block, code, output_of, table
-from tests.operators.conftest import Finished, register
 
 pytestmark = pytest.mark.integration
 
@@ -47,25 +46,15 @@ def test_the_example_reads_on_and_its_watermark_is_shown_and_set(
         server.load_sql(ROOT / "include/sql/schema.sql")
         cursor.execute("DELETE FROM customers")
         cursor.execute(CUSTOMERS)
-        assert run_example(tmp_path).counts == {"read": 3, "delivered": 3}
+        assert run_example(EXAMPLE, "customer_profiles", tmp_path).counts == {"read": 3, "delivered": 3}
         shown = command(block("watermark-show"))
         assert _shape(shown) == _shape(output_of("watermark-show"))
         # Rows within the overlap of ten minutes are read again.
-        assert run_example(tmp_path).counts == {"read": 2, "unchanged": 2}
+        assert run_example(EXAMPLE, "customer_profiles", tmp_path).counts == {"read": 2, "unchanged": 2}
         command(block("watermark-set"))
-        assert run_example(tmp_path).counts == {"read": 3, "unchanged": 3}
+        assert run_example(EXAMPLE, "customer_profiles", tmp_path).counts == {"read": 3, "unchanged": 3}
         cursor.execute("DELETE FROM customers")
     platform.reset()
-
-
-def run_example(folder: Path) -> Finished:
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(str(EXAMPLE))
-    assert bag.import_errors == {}
-    dag = bag.dags["customer_profiles"]
-    register(dag)
-    return Finished(dag.test(), folder / "output")
 
 
 def _shape(text: str) -> list[str]:

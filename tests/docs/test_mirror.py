@@ -12,9 +12,8 @@ from reverse_etl.customerio import config as customerio
 from reverse_etl.iterable import config as iterable
 from reverse_etl.sandbox.testing import SandboxServer
 from tests.conftest import ROOT
-from tests.docs.conftest import Bash, command_in, lead_to
+from tests.docs.conftest import Bash, command_in, lead_to, run_example
 from tests.docs.pages import block, codes, output_of, table
-from tests.operators.conftest import Finished, register
 
 EXAMPLE = ROOT / "docs/examples/mirror"
 INSERT = "INSERT INTO customers (id, email, first_name, last_name, plan_type) VALUES (%s, %s, 'Ines', 'Costa', 'pro')"
@@ -52,24 +51,14 @@ def test_the_example_takes_the_mark_off_who_left_the_plan(
         cursor.execute("DELETE FROM customers")
         for number in range(1, 21):
             cursor.execute(INSERT, (number, f"c{number}@example.com"))
-        assert run_example(tmp_path).counts == {"read": 20, "delivered": 20}
+        assert run_example(EXAMPLE, "pro_customers", tmp_path).counts == {"read": 20, "delivered": 20}
         cursor.execute("UPDATE customers SET plan_type = 'free' WHERE id IN (7, 8, 9)")
         assert command(block("preview-removed")) == output_of("preview-removed")
         cursor.execute("UPDATE customers SET plan_type = 'pro' WHERE id IN (8, 9)")
-        second = run_example(tmp_path)
+        second = run_example(EXAMPLE, "pro_customers", tmp_path)
         cursor.execute("DELETE FROM customers")
     assert second.counts == {"read": 19, "unchanged": 19}
     assert second.result["removals"]["outcomes"] == {"delivered": 1}
     unmarked = [user["email"] for user in platform.users() if not user["dataFields"]["pro"]]
     assert unmarked == ["c7@example.com"]
     platform.reset()
-
-
-def run_example(folder: Path) -> Finished:
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(str(EXAMPLE))
-    assert bag.import_errors == {}
-    dag = bag.dags["pro_customers"]
-    register(dag)
-    return Finished(dag.test(), folder / "output")
