@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -17,9 +16,6 @@ from tests.reliability.live import IN_FLIGHT, Live, kill_deliveries, started, wa
 from tests.reliability.source import Source
 
 LIMIT_SECONDS = 300.0
-
-NO_PERSON_ANSWERS_SOONER_SECONDS = 5.0
-"""Airflow takes a task that is resumed before its executor has heard of the pause for failed, and asks anew."""
 
 SEED = 76
 KILLS = 4
@@ -62,23 +58,34 @@ def known(live: Live) -> int:
         return sum(len(page) for page in ledger.known_rows(MEMBERS.name).pages())
 
 
+def question(live: Live, run_id: str) -> dict[str, Any] | None:
+    """Return the open question of a run, if there is one."""
+    path = f"/api/v2/dags/mirrored/dagRuns/{quote(run_id)}/hitlDetails?response_received=false"
+    found: list[dict[str, Any]] = live.call("GET", path)["hitl_details"]
+    waiting = [detail for detail in found if detail["task_instance"]["state"] == "awaiting_input"]
+    return waiting[0] if waiting else None
+
+
 def asked(live: Live, run_id: str) -> dict[str, Any]:
     """Return the question of a run, when it is asked."""
-    path = f"/api/v2/dags/mirrored/dagRuns/{quote(run_id)}/hitlDetails?response_received=false"
-
-    def question() -> dict[str, Any] | None:
-        found: list[dict[str, Any]] = live.call("GET", path)["hitl_details"]
-        waiting = [detail for detail in found if detail["task_instance"]["state"] == "awaiting_input"]
-        return waiting[0] if waiting else None
-
-    detail: dict[str, Any] = wait(question, 120, "the question")
-    time.sleep(NO_PERSON_ANSWERS_SOONER_SECONDS)
+    detail: dict[str, Any] = wait(lambda: question(live, run_id), 120, "the question")
     return detail
 
 
 def answer(live: Live, run_id: str, choice: str) -> None:
+    """Answer until the answer is taken.
+
+    Airflow asks anew where an answer resumes the task before the executor has heard of its pause, which may take
+    seconds: then it takes the task for failed.
+    """
     path = f"/api/v2/dags/mirrored/dagRuns/{quote(run_id)}/taskInstances/approve_removal/-1/hitlDetails"
-    live.call("PATCH", path, {"chosen_options": [choice], "params_input": {}})
+
+    def is_taken() -> bool:
+        if question(live, run_id):
+            live.call("PATCH", path, {"chosen_options": [choice], "params_input": {}})
+        return [task["state"] for task in live.tasks(MEMBERS, run_id, "approve_removal")] == ["success"]
+
+    wait(is_taken, 120, "the end of the task that asks")
 
 
 def removals(live: Live, run_id: str) -> dict[str, Any]:
