@@ -106,6 +106,13 @@ def read_columns(path: StagingPath, columns: Sequence[str]) -> pa.Table:
         return file.read(list(columns)).select(list(columns))
 
 
+def keep_rows(path: StagingPath, chosen: Sequence[bool]) -> None:
+    """Write a batch anew with the chosen of its rows; raises StagingError."""
+    with _reading(path) as file:
+        table = file.read()
+    write_table(table.filter(pa.array(chosen, pa.bool_())), path)
+
+
 def _values(column: pa.Array[Any]) -> list[object]:
     """Return a column as Python values; those Arrow makes of moments itself take five times as long to make."""
     if column.type != pa.timestamp("us", tz="UTC"):
