@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from reverse_etl.ledger.attempts import Attempt
 from reverse_etl.ledger.ledger import Ledger
 from tests.ledger.samples import TRACK, UPDATE, Clock, delivered, failed, key, ref, rejected
 
@@ -12,6 +13,13 @@ SYNC = "page_views"
 
 def known(ledger: Ledger, *, page: int = 50_000) -> dict[str, int]:
     return {hashed: epoch for rows in ledger.known_rows(SYNC).pages(page=page) for hashed, epoch in rows}
+
+
+def proof(ledger: Ledger, *names: str) -> set[str]:
+    """Return those of the rows that would count as unchanged if they were the same."""
+    states = ledger.comparison(SYNC).states([key(name) for name in names])
+    proven = {hashed for (hashed, _call), state in states.items() if state.is_proof}
+    return {name for name in names if key(name) in proven}
 
 
 def run(ledger: Ledger, run_id: str, *names: str) -> int:
@@ -63,18 +71,87 @@ def test_rows_another_run_delivered_meanwhile_are_told_apart_and_not_forgotten(l
     assert ledger.known_rows(SYNC).forget(keys, before=reading) == 2
     assert set(known(ledger)) == {key("bert"), key("carl")}
     assert ledger.known_rows(SYNC).forget(keys, before=reading) == 0
+    assert proof(ledger, "anna", "bert", "carl") == set()
 
 
 def test_a_doubted_row_stays_known_and_is_sent_when_it_comes_back(ledger: Ledger) -> None:
     run(ledger, "one", "anna", "bert")
-    reading = ledger.begin(ref(run_id="two")).id
-    run(ledger, "three", "carl")
-    names = ("anna", "carl", "nobody")
-    assert ledger.known_rows(SYNC).doubt([key(name) for name in names], before=reading) == 2
+    assert ledger.known_rows(SYNC).doubt([key("anna"), key("nobody")]) == 2
+    assert set(known(ledger)) == {key("anna"), key("bert")}
+    assert proof(ledger, "anna", "bert") == {"bert"}
+
+
+def remove(ledger: Ledger, run_id: str, *names: str) -> None:
+    """Remove rows as a run does that began before; what is sent in between is up to the test."""
+    removal = ledger.begin(ref(run_id=run_id, sync=f"{SYNC}__removal"))
+    ledger.known_rows(SYNC).forget([key(name) for name in names], before=removal.id)
+
+
+def deliver(attempt: Attempt, *names: str) -> None:
+    """Send and mark rows, and be cut off before the batch is closed."""
+    attempt.open(0)
+    attempt.mark(0, [delivered(name, call) for name in names for call in (UPDATE, TRACK)])
+
+
+def test_what_was_sent_before_a_removal_is_no_proof_when_an_older_attempt_goes_on_after_it(ledger: Ledger) -> None:
+    run(ledger, "zero", "anna", "bert")
+    replay = ledger.begin(ref(run_id="replay"))
+    deliver(replay, "anna", "bert")
+    ledger.begin(ref(run_id="mirror"))
+    remove(ledger, "mirror", "anna")
+    replay.close(0)
+    assert proof(ledger, "anna", "bert") == {"bert"}
+    assert set(known(ledger)) == {key("anna"), key("bert")}
+    assert run(ledger, "next", "anna")
+    assert proof(ledger, "anna", "bert") == {"anna", "bert"}
+
+
+def test_the_attempt_that_had_delivered_a_removed_row_does_not_bring_it_back(ledger: Ledger) -> None:
+    first = ledger.begin(ref(run_id="one"))
+    deliver(first, "anna")
+    first.close(0)
+    remove(ledger, "mirror", "anna")
+    assert known(ledger) == {}
+    first.close(0)
+    assert proof(ledger, "anna") == set()
+
+
+def test_what_was_sent_before_a_removal_began_is_forgotten_whoever_had_sent_it(ledger: Ledger) -> None:
+    replay = ledger.begin(ref(run_id="replay"))
+    ledger.begin(ref(run_id="mirror"))
+    deliver(replay, "anna")
+    replay.close(0)
+    remove(ledger, "mirror", "anna")
+    assert known(ledger) == {}
+
+
+def test_what_was_sent_during_a_removal_stays_known_and_is_no_proof(ledger: Ledger) -> None:
+    run(ledger, "zero", "anna", "bert", "carl")
+    ledger.begin(ref(run_id="mirror"))
+    ledger.begin(ref(run_id="mirror", sync=f"{SYNC}__removal"))
+    replay = ledger.begin(ref(run_id="replay"))
+    deliver(replay, "anna", "bert")
+    replay.close(0)
+    other = ledger.begin(ref(run_id="other"))
+    deliver(other, "carl")
+    remove(ledger, "mirror", "anna", "carl")
+    other.close(0)
+    assert proof(ledger, "anna", "bert", "carl") == {"bert"}
     assert set(known(ledger)) == {key("anna"), key("bert"), key("carl")}
-    states = ledger.comparison(SYNC).states([key(name) for name in ("anna", "bert", "carl")])
-    proof = {hashed for (hashed, _call), state in states.items() if state.is_proof}
-    assert proof == {key("bert"), key("carl")}
+
+
+def test_a_purge_by_age_takes_the_traces_of_rows_forgotten_before(ledger: Ledger, clock: Clock) -> None:
+    run(ledger, "one", "anna", "bert")
+    remove(ledger, "two", "anna")
+    clock.now += timedelta(days=10).total_seconds()
+    run(ledger, "three", "carl")
+    remove(ledger, "four", "carl")
+    assert ledger.purge(timedelta(days=11)).row_states == 0
+    assert ledger.purge(timedelta(days=9)).row_states == 2
+    assert set(known(ledger)) == {key("bert")}
+    hashes = {name: key(name) for name in ("anna", "bert", "carl")}
+    left = {name: ledger.count_person({SYNC: [hashed]}).row_states for name, hashed in hashes.items()}
+    assert left == {"anna": 0, "bert": 2, "carl": 2}
 
 
 def test_an_attempt_is_overtaken_by_other_runs_of_its_sync_alone(ledger: Ledger) -> None:

@@ -147,12 +147,13 @@ class Ledger:
         """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""
         number = self._labels.number(sync)
         self._settling.settle_closed(number)
-        return KnownRows(self._database, number)
+        return KnownRows(self._database, self._clock, number)
 
     def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:
         """Remove runs begun longer ago with their outcomes, and calls last quarantined longer ago.
 
-        Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
+        Row states stay unless `states_older_than` is given: a row without one counts as never delivered. What rows that
+        were forgotten longer ago have left goes too.
         """
         self._settling.settle_closed()
         return purge_old(self._database, self._clock, older_than, states_older_than)

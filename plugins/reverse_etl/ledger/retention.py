@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -13,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, Row, Table, Update, de
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
+from reverse_etl.ledger.known import FORGOTTEN
 from reverse_etl.ledger.records import Clock, Purged
 from reverse_etl.ledger.schema import MARKS, QUARANTINE, ROW_STATES, RUNS, WATERMARK_READS
 from reverse_etl.ledger.times import MICROSECONDS
@@ -39,11 +41,11 @@ def purge_old(database: Database, clock: Clock, older_than: timedelta, states_ol
     # every sync: it tells an earlier run, cleared now, that another has read the source since.
     runs = _delete(database, RUNS, RUNS.c.started < limit, RUNS.c.id.not_in(latest), unnamed)
     _delete(database, WATERMARK_READS, WATERMARK_READS.c.begun < limit)
-    states = 0
+    states = _purge_forgotten(database, limit)
     if states_older_than is not None:
         limit = now - states_older_than // timedelta(microseconds=1)
         last = func.coalesce(ROW_STATES.c.delivered_at, ROW_STATES.c.tried_at)
-        states = _delete(database, ROW_STATES, last < limit)
+        states += _delete(database, ROW_STATES, last < limit)
     return Purged(runs=runs, outcomes=outcomes, row_states=states, quarantine=quarantine)
 
 
@@ -136,6 +138,20 @@ def _purge_attempt(database: Database, attempt: int) -> int:
 
 def _execute(connection: Connection, *, statement: Delete | Update) -> int:
     return connection.execute(statement).rowcount
+
+
+def _purge_forgotten(database: Database, limit: int) -> int:
+    """Remove states of rows forgotten before `limit`: the marks they stood against are gone by now."""
+    forgotten = [ROW_STATES.c[name].is_not_distinct_from(value) for name, value in FORGOTTEN.items()]
+    query = select(ROW_STATES.c.sync, ROW_STATES.c.row_key).where(*forgotten, ROW_STATES.c.tried_at < limit)
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    for sync, key in database.fetch("look up forgotten rows", query.distinct()):
+        found[sync].append(key)
+    return sum(
+        _delete(database, ROW_STATES, ROW_STATES.c.sync == sync, ROW_STATES.c.row_key.in_(chunk), *forgotten)
+        for sync, keys in found.items()
+        for chunk in chunks(keys)
+    )
 
 
 def _delete(database: Database, table: Table, *where: ColumnElement[bool]) -> int:

@@ -151,7 +151,7 @@ def is_overtaken(ref: RunRef, attempt: int) -> bool:
         return ledger.begin(ref).is_overtaken(attempt)
 
 
-def doubt_leaving(sync: Sync, ref: RunRef, batch: BatchRef) -> None:
+def doubt_leaving(sync: Sync, batch: BatchRef) -> None:
     """Have the rows of a batch sent when they come back, whatever is heard of their removal.
 
     A removal may arrive although its worker was killed or its answer lost. Raises LedgerUnavailable and StagingError.
@@ -162,18 +162,21 @@ def doubt_leaving(sync: Sync, ref: RunRef, batch: BatchRef) -> None:
     hasher = hash_key()
     keys = [hasher(key_of(row, sync.key)) for rows in read_rows(ObjectStoragePath(batch.path)) for row in rows]
     with open_ledger() as ledger:
-        ledger.known_rows(sync.name).doubt(keys, before=ledger.begin(ref).id)
+        ledger.known_rows(sync.name).doubt(keys)
 
 
-def forget_removed(sync: Sync, ref: RunRef, results: ObjectStoragePath) -> int:
-    """Forget what was delivered of the rows that were removed, so that one that comes back is sent; return how many."""
+def forget_removed(sync: Sync, removal: RunRef, results: ObjectStoragePath) -> int:
+    """Forget what was delivered of the rows that were removed, so that one that comes back is sent; return how many.
+
+    `removal` is the attempt that removed them.
+    """
     from reverse_etl.delivery.outcomes import Outcome
     from reverse_etl.delivery.results import read_results
 
     gone = (Outcome.DELIVERED, Outcome.SUPPRESSED)
     keys = [result.key for result in read_results(results) if result.outcome in gone]
     with open_ledger() as ledger:
-        ledger.known_rows(sync.name).forget(keys, before=ledger.begin(ref).id)
+        ledger.known_rows(sync.name).forget(keys, before=ledger.begin(removal).id)
     return len(keys)
 
 

@@ -167,22 +167,23 @@ class RemoveOperator(SyncOperator):
 
         batch = BatchRef.from_dict(self.batch)
         context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
-        doubt_leaving(self.sync, ref, batch)
+        doubt_leaving(self.sync, batch)
         removal = self.sync.removal()
+        attempt = replace(ref, sync=removal.name)
         delivered = deliver_batch(
             removal,
             batch,
             staging_folder(self.sync, context) / REMOVED_FOLDER,
-            recording(replace(ref, sync=removal.name), batch.index),
+            recording(attempt, batch.index),
             attempt=context["dag_run"].clear_number,
             log=self.log,
         )
         publish(context, f"removal {batch.index}", delivered)
-        self._forget(ref, ObjectStoragePath(delivered.counts.results))
+        self._forget(attempt, ObjectStoragePath(delivered.counts.results))
         raise_unless_done(context["ti"], delivered)
 
-    def _forget(self, ref: RunRef, results: ObjectStoragePath) -> None:
-        forgotten = forget_removed(self.sync, ref, results)
+    def _forget(self, removal: RunRef, results: ObjectStoragePath) -> None:
+        forgotten = forget_removed(self.sync, removal, results)
         self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
 
     def _check_latest(self, context: Any, attempt: int) -> RunRef:
