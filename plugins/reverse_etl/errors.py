@@ -10,6 +10,7 @@
     |-- StagingError                 a batch or an export could not be written or read  (retryable)
     |-- LedgerUnavailable            the ledger's database did not answer or is locked or full    (retryable)
     |-- SyncBusy                     another run of the sync is under way; nothing was sent
+    |-- NotApproved                  nobody was asked about the rows to be removed; nothing was removed
     |-- RowsFailed                   some rows of a batch failed; another try sends only these          (retryable)
     |-- InvalidRow                   one row we refuse before sending it (outcome `invalid`)
     |-- RunFailed                    the report: a batch failed, totals do not add up, too many rows failed
@@ -90,6 +91,10 @@ class LedgerUnavailable(ReverseEtlError):
 
 class SyncBusy(ReverseEtlError):
     """Another run of the sync is under way, and only one at a time may send."""
+
+
+class NotApproved(ReverseEtlError):
+    """Somebody is to be asked before rows are removed, and there is no answer, or one about other rows."""
 
 
 class RowsFailed(ReverseEtlError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,35 @@ class Finished:
     @property
     def counts(self) -> dict[str, int]:
         return {name: count for name, count in self.result["totals"].items() if count}
+
+
+def clear(dag: Any, finished: Finished, *task_ids: str) -> Finished:
+    """Clear tasks of a run of the DAG, not those after them, as a person does; run them as `dag.test` does."""
+    from airflow.models.taskinstance import clear_task_instances
+    from airflow.sdk.definitions.dag import _run_task
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.settings import Session
+    from airflow.utils.state import DagRunState, TaskInstanceState
+
+    session = Session()
+    run = session.merge(finished.run)
+    run.dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    cleared = [ti for ti in run.get_task_instances(session=session) if ti.task_id in task_ids]
+    clear_task_instances(cleared, session, dag_run_state=DagRunState.RUNNING)
+    session.commit()
+    while run.state == DagRunState.RUNNING:
+        session.expire_all()
+        due, _ = run.update_state(session=session)
+        for ti in due:
+            ti.try_number += ti.state != TaskInstanceState.UP_FOR_RESCHEDULE
+            ti.state = TaskInstanceState.SCHEDULED
+        session.commit()
+        scheduled = run.get_task_instances(state=[TaskInstanceState.SCHEDULED], session=session)
+        for ti in scheduled:
+            _run_task(ti=ti, task=dag.task_dict[ti.task_id], run_triggerer=True)
+        if not scheduled:
+            time.sleep(0.2)
+    return Finished(run, finished.output)
 
 
 def local(url: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+from devstack.ports import free_port
 from reverse_etl.customerio.config import (
     CustomerIODestination,
     DeletePerson,
@@ -23,7 +25,7 @@ from reverse_etl.customerio.config import (
     SuppressPerson,
 )
 from reverse_etl.delivery.outcomes import Outcome
-from reverse_etl.errors import LedgerUnavailable
+from reverse_etl.errors import ConfigurationError, LedgerUnavailable
 from reverse_etl.iterable.config import DeleteUser, IterableDestination, RemoveFromList, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import Marked, RunRef
@@ -38,7 +40,7 @@ from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, JWT_KEY, JWT_SECRET, San
 from reverse_etl.sync import Sync
 from tests.docs.conftest import RestApi, rest
 from tests.ledger.conftest import postgres, sqlite_url, url
-from tests.operators.conftest import Finished, register
+from tests.operators.conftest import Finished, clear, register
 
 __all__ = ["postgres", "rest", "sqlite_url", "url"]
 
@@ -191,7 +193,7 @@ def test_rows_that_left_are_removed_once_and_sent_again_when_they_come_back(
     first = run()
     assert (first.state, first.result["removals"]) == (
         "success",
-        {"known": 3, "removed": 0, "unknown": 0, "staying": 0, "outcomes": {}},
+        {"known": 3, "removed": 0, "unknown": 0, "staying": 0, "returned": 0, "outcomes": {}},
     )
     members(1)
     second = run()
@@ -218,7 +220,14 @@ def test_a_person_with_another_row_in_the_source_is_not_removed(
     run()
     members(2, m2="m1@EXAMPLE.com")
     finished = run()
-    assert finished.result["removals"] == {"known": 2, "removed": 0, "unknown": 0, "staying": 1, "outcomes": {}}
+    assert finished.result["removals"] == {
+        "known": 2,
+        "removed": 0,
+        "unknown": 0,
+        "staying": 1,
+        "returned": 0,
+        "outcomes": {},
+    }
     assert set(flags(sandbox).values()) == {True}
 
 
@@ -257,7 +266,7 @@ def test_the_run_removes_what_a_preview_and_a_dry_run_say(
     real = run(removal=removal)
     assert real.counts == {"read": 17, "delivered": 17}
     found = {"known": 21, "removed": 3, "staying": 1, "unknown": 0}
-    assert real.result["removals"] == {**found, "outcomes": {"delivered": 3}}
+    assert real.result["removals"] == {**found, "returned": 0, "outcomes": {"delivered": 3}}
     assert {name: dry.result["removals"][name] for name in found} == found
     requests = sum(here["requests"] for here in dry.result["prediction"]["requests"].values())
     assert sandbox.stats()["requests_total"] == before + requests
@@ -319,6 +328,66 @@ def test_more_than_the_share_waits_until_somebody_approves(
         finished = run(asks=True, share=0.1)
     assert "2 of 10 rows are more than the share of 10.0%" in seen["body"]
     assert finished.result["removals"]["outcomes"] == {"delivered": 2}
+    assert flags(sandbox) == here(*range(1, 9)) | gone(9, 10)
+
+
+def test_an_answer_about_some_rows_is_none_about_those_found_when_the_find_task_was_cleared(
+    run: Run,
+    members: Callable[..., None],
+    sandbox: SandboxServer,
+    rest: RestApi,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    members(*range(1, 11))
+    run()
+    members(*range(1, 9))
+    seen: dict[str, Any] = {}
+    with answering(rest, "Approve", seen):
+        approved = run(asks=True, share=0.1)
+    assert approved.result["removals"]["outcomes"] == {"delivered": 2}
+    sync = mirror_sync(tmp_path / "members.sql", Mirror(REMOVAL, 0.1))
+    dag = mirror_dag(sync, asks=True, find_operator=FindLeavingOperator, remove_operator=RemoveOperator)
+
+    members(*range(1, 6))
+    refused = clear(dag, approved, "extract", "export_csv", "deliver", "find_leaving", "remove", "report")
+    assert (refused.state, refused.states("remove"), refused.states("approve_removal")) == (
+        "failed",
+        ["failed"],
+        ["success"],
+    )
+    assert flags(sandbox) == here(*range(1, 9)) | gone(9, 10)
+
+    # Airflow would show the question about two of ten rows again.
+    refused = clear(dag, refused, "approve_removal", "remove", "report")
+    assert (refused.states("approve_removal"), refused.states("remove")) == (["failed"], ["upstream_failed"])
+    assert capsys.readouterr().out.count("start a new run of the DAG, which asks about these") == 2
+    assert flags(sandbox) == here(*range(1, 9)) | gone(9, 10)
+
+    with answering(rest, "Approve", seen := {}):
+        anew = run(asks=True, share=0.1)
+    assert seen["subject"] == "Remove 3 of 8 rows of members?"
+    assert anew.result["removals"]["outcomes"] == {"delivered": 3}
+    assert flags(sandbox) == here(*range(1, 6)) | gone(*range(6, 11))
+
+
+def test_an_answer_holds_for_the_same_rows_found_again(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, rest: RestApi, tmp_path: Path
+) -> None:
+    class Unlucky(RemoveOperator):
+        def execute(self, context: Any) -> None:
+            raise ConfigurationError("not yet")
+
+    members(*range(1, 11))
+    run()
+    members(*range(1, 9))
+    with answering(rest, "Approve", {}):
+        failed = run(asks=True, share=0.1, remove_operator=Unlucky)
+    assert (failed.state, failed.states("remove")) == ("failed", ["failed"])
+    sync = mirror_sync(tmp_path / "members.sql", Mirror(REMOVAL, 0.1))
+    dag = mirror_dag(sync, asks=True, find_operator=FindLeavingOperator, remove_operator=RemoveOperator)
+    mended = clear(dag, failed, "find_leaving", "remove", "report")
+    assert (mended.state, mended.result["removals"]["outcomes"]) == ("success", {"delivered": 2})
     assert flags(sandbox) == here(*range(1, 9)) | gone(9, 10)
 
 
@@ -407,10 +476,10 @@ class CutShort(RemoveOperator):
         self.is_first_try = context["ti"].try_number == 1
         super().execute(context)
 
-    def _forget(self, ref: RunRef, results: Any) -> None:
+    def _forget(self, removal: RunRef, results: Any) -> None:
         if self.is_first_try:
             raise LedgerUnavailable("the worker was cut off")
-        super()._forget(ref, results)
+        super()._forget(removal, results)
 
 
 def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
@@ -431,7 +500,7 @@ def test_a_removal_that_was_cut_short_goes_on_and_sends_nothing_twice(
 class NeverHeardOf(RemoveOperator):
     """Ends every try when everything was sent, before it is forgotten."""
 
-    def _forget(self, ref: RunRef, results: Any) -> None:
+    def _forget(self, removal: RunRef, results: Any) -> None:
         raise LedgerUnavailable("the worker was cut off")
 
 
@@ -447,6 +516,120 @@ def test_who_comes_back_after_a_removal_nobody_heard_of_is_sent_again(
     back = run(removal=DeleteUser(), send="changed")
     assert back.counts == {"read": 2, "delivered": 1, "unchanged": 1}
     assert back.result["removals"]["outcomes"] == {"delivered": 1}
+    assert (flags(sandbox), len(known(each_ledger))) == (here(1, 2), 2)
+
+
+def test_a_replay_cut_off_before_a_removal_that_goes_on_after_it_hides_nobody_who_comes_back(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str
+) -> None:
+    replay = RunRef("replay_quarantine", "earlier", "members", 0, date(2026, 1, 13), 7)
+
+    class ReplayGoesOn(RemoveOperator):
+        def _forget(self, removal: RunRef, results: Any) -> None:
+            super()._forget(removal, results)
+            with open_ledger() as ledger:
+                ledger.begin(replay).close(0)
+
+    members(1, 2, 3)
+    run(send="changed")
+    with Ledger.open(each_ledger) as ledger:
+        states = ledger.states("members", sorted(known(each_ledger)))
+        replayed = ledger.begin(replay)
+        replayed.open(0)
+        replayed.mark(
+            0,
+            [
+                Marked(key, call, Outcome.DELIVERED, "ok", fingerprint=state.fingerprint)
+                for (key, call), state in states.items()
+            ],
+        )
+    members(1)
+    assert run(remove_operator=ReplayGoesOn, removal=DeleteUser()).result["removals"]["outcomes"] == {"delivered": 2}
+    assert flags(sandbox) == here(1)
+    members(1, 3)
+    back = run(send="changed", removal=DeleteUser())
+    assert back.counts == {"read": 2, "delivered": 1, "unchanged": 1}
+    assert flags(sandbox) == here(1, 3)
+
+
+def changing(change: Callable[[int], object]) -> type[RemoveOperator]:
+    """Return an operator that removes after a change of the test, which is told the number of the try."""
+
+    class Later(RemoveOperator):
+        def execute(self, context: Any) -> None:
+            change(context["ti"].try_number)
+            super().execute(context)
+
+    return Later
+
+
+@pytest.mark.parametrize("batch_rows", [10, 1])
+def test_who_came_back_since_rows_were_compared_is_left_alone_and_counted(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, batch_rows: int
+) -> None:
+    members(1, 2, 3, 4)
+    run()
+    members(1)
+    finished = run(remove_operator=changing(lambda _: members(1, 3)), batch_rows=batch_rows)
+    expected = {"known": 4, "removed": 3, "unknown": 0, "staying": 0, "returned": 1, "outcomes": {"delivered": 2}}
+    assert (finished.state, finished.result["removals"]) == ("success", expected)
+    assert json.loads(Path(finished.result["json"].removeprefix("file://")).read_text())["removals"] == expected
+    assert flags(sandbox) == here(1, 3) | gone(2, 4)
+    assert run(send="changed").counts == {"read": 2, "unchanged": 2}
+
+
+def test_where_everybody_came_back_nothing_is_sent(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    members(1, 2, 3)
+    run()
+    members(1)
+    before = sandbox.stats()["requests_total"]
+    finished = run(remove_operator=changing(lambda _: members(1, 2, 3)))
+    assert (finished.state, finished.states("remove")) == ("success", ["success"])
+    assert finished.result["removals"]["returned"] == finished.result["removals"]["removed"] == 2
+    # That of the row that was there all the time.
+    assert sandbox.stats()["requests_total"] == before + 1
+    assert len(known(f"sqlite:///{tmp_path}/ledger.db")) == 3
+    assert run(send="changed").counts == {"read": 3, "unchanged": 3}
+
+
+def test_a_source_that_is_away_before_a_removal_is_asked_again_and_nobody_goes_meanwhile(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = os.environ["AIRFLOW_CONN_MYSQL_DEFAULT"]
+    seen: list[dict[str, bool]] = []
+
+    def away(number: int) -> None:
+        seen.append(flags(sandbox))
+        port = {"port": free_port()} if number == 1 else {}
+        monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(json.loads(connection) | port))
+
+    members(1, 2)
+    run()
+    members(1)
+    finished = run(remove_operator=changing(away))
+    assert (finished.state, finished.tries("remove"), seen) == ("success", 2, [here(1, 2)] * 2)
+    assert flags(sandbox) == here(1) | gone(2)
+
+
+def test_who_comes_back_between_two_tries_of_a_removal_is_sent_again(
+    run: Run, members: Callable[..., None], sandbox: SandboxServer, each_ledger: str
+) -> None:
+    class BackAfterOneTry(CutShort):
+        def _forget(self, removal: RunRef, results: Any) -> None:
+            members(1, 2)
+            super()._forget(removal, results)
+
+    members(1, 2, 3)
+    run(send="changed")
+    members(1)
+    finished = run(remove_operator=BackAfterOneTry, removal=DeleteUser())
+    assert (finished.state, finished.tries("remove")) == ("success", 2)
+    removals = finished.result["removals"]
+    assert (removals["returned"], removals["outcomes"]) == (1, {"delivered": 1})
+    back = run(send="changed", removal=DeleteUser())
+    assert back.counts == {"read": 2, "delivered": 1, "unchanged": 1}
     assert (flags(sandbox), len(known(each_ledger))) == (here(1, 2), 2)
 
 
@@ -536,7 +719,14 @@ def test_rows_nobody_remembers_stay_and_are_counted(
     for path in (tmp_path / "staging/mirror=members").rglob("*.parquet"):
         path.unlink()
     members(1)
-    assert run().result["removals"] == {"known": 2, "removed": 0, "unknown": 1, "staying": 0, "outcomes": {}}
+    assert run().result["removals"] == {
+        "known": 2,
+        "removed": 0,
+        "unknown": 1,
+        "staying": 0,
+        "returned": 0,
+        "outcomes": {},
+    }
 
 
 def known(ledger_url: str) -> set[str]:

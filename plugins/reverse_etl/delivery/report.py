@@ -60,12 +60,16 @@ class RunFacts:
 
 
 class Report:
-    """Counts the results of all batches and writes the JSON and the Parquet of the run."""
+    """Counts the results of all batches and writes the JSON and the Parquet of the run.
+
+    `removals` are the counts of rows that have left the source; None for a sync that does not mirror it.
+    """
 
     def __init__(self, facts: RunFacts, failure_share: float) -> None:
         self.facts = facts
         self._failure_share = failure_share
         self.totals = Totals()
+        self.removals: dict[str, Any] | None = None
         self._keys = array("Q")
         self._problems: list[str] = []
         self._plans: list[dict[str, Any]] = []
@@ -123,6 +127,7 @@ class Report:
                 for (outcome, code), rows in self.totals.reasons.most_common()
             ],
             "problems": self.problems(),
+            **({} if self.removals is None else {"removals": self.removals}),
             **({"prediction": self.prediction()} if self.facts.dry_run else {}),
         }
 

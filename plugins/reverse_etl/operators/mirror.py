@@ -51,7 +51,8 @@ class Leaving:
 
     Of the `known` rows the platform may hold, `removed` are to be removed; the people of `staying` have another row in
     the source, and those of `unknown` were not kept. `reasons` say why somebody is to be asked first; `sample` are
-    hashed keys. `attempt` is the attempt that read the source, in the ledger's number; none in a dry run.
+    hashed keys, and `digest` stands for all of them: an answer about other rows is none about these. `attempt` is the
+    attempt that read the source, in the ledger's number; none in a dry run.
     """
 
     known: int = 0
@@ -60,6 +61,7 @@ class Leaving:
     staying: int = 0
     reasons: list[str] = field(default_factory=list)
     sample: list[str] = field(default_factory=list)
+    digest: str = ""
     attempt: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def find_leaving(
     `batches` count as delivered where their results, beside `folder`, do not say that they are refused, and the members
     stay as they are. Raises LedgerUnavailable and StagingError.
     """
-    from reverse_etl.staging.members import first_hexes, from_hex, still_here, write_removals
+    from reverse_etl.staging.members import digest_of, first_hexes, from_hex, still_here, write_removals
 
     if sync.mirror is None:
         raise ConfigurationError(f"sync {sync.name} has no mirror; add mirror=Mirror(...) or leave this task out")
@@ -125,6 +127,7 @@ def find_leaving(
         staying=staying,
         reasons=sync.mirror.reasons(read=len(current), known=known, removed=removed),
         sample=first_hexes(leaving, SAMPLE),
+        digest=digest_of(leaving),
         attempt=attempt,
     )
     return found_out, refs

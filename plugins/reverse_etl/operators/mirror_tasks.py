@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ObjectStoragePath, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
-from reverse_etl.errors import ConfigurationError, SyncBusy
+from reverse_etl.errors import NotApproved, SyncBusy
 from reverse_etl.operators.base import (
     RETRY_POLICY,
     RUN_FACTS,
@@ -34,6 +34,8 @@ from reverse_etl.operators.mirror import (
     is_overtaken,
     plan_removals,
 )
+from reverse_etl.operators.questions import check_question, note_question
+from reverse_etl.operators.returned import RETURNED, leave_returned
 from reverse_etl.operators.turns import end_turn, turn_of
 
 if TYPE_CHECKING:
@@ -100,11 +102,12 @@ class ApproveRemovalOperator(ApprovalOperator):
         self.find_task_id = find_task_id
 
     def execute(self, context: Any) -> Any:
-        """Ask, if somebody is to be asked."""
+        """Ask, if somebody is to be asked; raises NotApproved where the run has asked about other rows."""
         leaving = context["ti"].xcom_pull(task_ids=self.find_task_id, key=LEAVING)
         if not leaving or not leaving["reasons"] or RunParams.of(context).dry_run:
             self.log.info("Nobody needs to be asked")
             return None
+        note_question(staging_folder(self.sync, context) / REMOVED_FOLDER, leaving["digest"])
         self.subject = f"Remove {leaving['removed']} of {leaving['known']} rows of {self.sync.name}?"
         self.body = _question(self.sync, leaving)
         end_turn(self.sync.name, context)
@@ -122,8 +125,9 @@ class ApproveRemovalOperator(ApprovalOperator):
 class RemoveOperator(SyncOperator):
     """Does the mirror's removal to the people of one batch, asking and telling the ledger as a delivery does.
 
-    A retry of the task sends only what the tries before it did not settle. The ledger then forgets what was delivered
-    of these rows: one that comes back is sent as if it were new.
+    Rows that are in the source again are left alone. A retry of the task sends only what the tries before it did not
+    settle. The ledger then forgets what was delivered of the rows that were removed: one that comes back is sent as if
+    it were new.
     """
 
     template_fields = ("batch",)
@@ -151,10 +155,12 @@ class RemoveOperator(SyncOperator):
     def execute(self, context: Any) -> None:
         """Remove; raises what stopped the batch, or RowsFailed while Airflow has another try for the failed rows.
 
+        Raises NotApproved without an answer about these rows, where one is needed, and SourceError when nobody can tell
+        who came back.
         Where another run of the sync has read the source since, nothing is done: it may have seen somebody come back.
         """
         leaving = pulled(context["ti"], self.find_task_id, LEAVING)
-        self._check_approved(context["ti"], leaving)
+        self._check_approved(context, leaving)
         try:
             with turn_of(self.sync, context):
                 ref = self._check_latest(context, leaving[ATTEMPT])
@@ -166,13 +172,17 @@ class RemoveOperator(SyncOperator):
         from reverse_etl.staging.batches import BatchRef
 
         batch = BatchRef.from_dict(self.batch)
-        context[LABEL] = f"removal {batch.index}: {batch.rows} rows"
-        doubt_leaving(self.sync, batch)
+        left = leave_returned(self.sync, ref, batch, self.log)
+        context["ti"].xcom_push(RETURNED, batch.rows - left.rows)
+        context[LABEL] = f"removal {batch.index}: {left.rows} rows"
+        if not left.rows:
+            return
+        doubt_leaving(self.sync, left)
         removal = self.sync.removal()
         attempt = replace(ref, sync=removal.name)
         delivered = deliver_batch(
             removal,
-            batch,
+            left,
             staging_folder(self.sync, context) / REMOVED_FOLDER,
             recording(attempt, batch.index),
             attempt=context["dag_run"].clear_number,
@@ -195,15 +205,16 @@ class RemoveOperator(SyncOperator):
             raise AirflowSkipException("another run of the sync has begun since: nothing is removed")
         return ref
 
-    def _check_approved(self, ti: Any, leaving: Mapping[str, Any]) -> None:
+    def _check_approved(self, context: Any, leaving: Mapping[str, Any]) -> None:
         if not leaving["reasons"]:
             return
-        approved = ti.xcom_pull(task_ids=self.approve_task_id, key=APPROVED)
+        approved = context["ti"].xcom_pull(task_ids=self.approve_task_id, key=APPROVED)
         if approved is None:
-            raise ConfigurationError(
+            raise NotApproved(
                 f"somebody is to be asked first ({'; '.join(leaving['reasons'])}), but no task "
-                f"{self.approve_task_id!r} has an answer; put an ApproveRemovalOperator before this task"
+                f"{self.approve_task_id!r} has an answer; put an ApproveRemovalOperator before this task, or clear it"
             )
+        check_question(staging_folder(self.sync, context) / REMOVED_FOLDER, leaving["digest"])
         if not approved:
             raise AirflowSkipException("the removal was rejected: everything stays as it is")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reverse_etl.operators.base import DELIVERY, RunParams, failures_of
 from reverse_etl.operators.ledger import open_ledger, run_ref
 from reverse_etl.operators.mirror import LEAVING, PLANNED
+from reverse_etl.operators.returned import RETURNED
 
 if TYPE_CHECKING:
     from reverse_etl.sync import Sync
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Removals:
-    """Rows that have left the source (`found`, as the find task counted them), and the removals by outcome."""
+    """Rows that have left the source (`found`, as the find task counted them), and the removals by outcome.
+
+    `returned` rows were in the source again when they were about to be removed, and were left alone.
+    """
 
     found: Mapping[str, Any] = field(default_factory=dict)
+    returned: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -30,9 +35,9 @@ class Removals:
         return planned
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as JSON values, for XCom; `removed` are the rows to be removed, by outcome then."""
+        """Return the counts as JSON values; `removed` are the rows to be removed: `returned`, and by outcome then."""
         found = {name: self.found.get(name, 0) for name in ("known", "removed", "unknown", "staying")}
-        return {**found, "outcomes": dict(self.outcomes)}
+        return {**found, "returned": self.returned, "outcomes": dict(self.outcomes)}
 
 
 def removals_of(
@@ -44,10 +49,8 @@ def removals_of(
     batches = ti.xcom_pull(task_ids=find_task_id) or []
     outcomes: Counter[str] = Counter()
     problems: list[str] = []
-    pushed = (
-        ti.xcom_pull(task_ids=remove_task_id, key=DELIVERY, map_indexes=list(range(len(batches)))) if batches else []
-    )
-    for delivery in filter(None, pushed):
+    deliveries, returned = (_pushed(ti, remove_task_id, key, len(batches)) for key in (DELIVERY, RETURNED))
+    for delivery in deliveries:
         outcomes.update(delivery["outcomes"])
         if delivery["stopped"]:
             problems.append(f"removal {delivery['index']} stopped: {delivery['stopped']}")
@@ -58,7 +61,15 @@ def removals_of(
         problems.append(f"{bad} of {rows} rows that have left the source were not removed; the next run tries again")
     if rows and not RunParams.of(context).dry_run:
         _finish(sync, context, extract_task_id, rows, outcomes)
-    return Removals(found, {name: count for name, count in outcomes.items() if count}, problems)
+    return Removals(found, sum(returned), {name: count for name, count in outcomes.items() if count}, problems)
+
+
+def _pushed(ti: Any, task_id: str, key: str, number: int) -> list[Any]:
+    """Return what those of `number` mapped tasks pushed that did."""
+    if not number:
+        return []
+    pushed = ti.xcom_pull(task_ids=task_id, key=key, map_indexes=list(range(number)))
+    return [value for value in pushed if value is not None]
 
 
 def _finish(sync: Sync, context: Any, extract_task_id: str, rows: int, outcomes: Mapping[str, int]) -> None:

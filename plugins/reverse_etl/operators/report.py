@@ -130,7 +130,7 @@ class ReportOperator(SyncOperator):
         for delivery in deliveries:
             if delivery is not None and delivery.plan:
                 report.add_plan(delivery.plan)
-        removals = self._removals(context, report)
+        self._add_removals(context, report)
         json, parquet = (
             output_file(self.sync, "integration_results", facts["stamp"], suffix, params)
             for suffix in ("json", "parquet")
@@ -156,7 +156,7 @@ class ReportOperator(SyncOperator):
             "json": str(json),
             "parquet": str(parquet),
             "watermark_moved": moved,
-            "removals": removals,
+            "removals": report.removals,
             "problems": report.problems(),
             **({"prediction": report.prediction()} if params.dry_run else {}),
         }
@@ -168,10 +168,9 @@ class ReportOperator(SyncOperator):
         for problem in failures_of(ti, self.export_task_id, self.deliver_task_id):
             report.add_problem(problem)
 
-    def _removals(self, context: Any, report: Report) -> dict[str, Any] | None:
-        """Return what became of rows that have left the source; None for a sync that does not mirror it."""
+    def _add_removals(self, context: Any, report: Report) -> None:
         if self.sync.mirror is None:
-            return None
+            return
         removals = removals_of(
             self.sync, context, self.extract_task_id, find_task_id=self.find_task_id, remove_task_id=self.remove_task_id
         )
@@ -179,7 +178,7 @@ class ReportOperator(SyncOperator):
             report.add_problem(problem)
         for plan in removals.planned:
             report.add_plan(plan)
-        return removals.as_dict()
+        report.removals = removals.as_dict()
 
     def _results(
         self,

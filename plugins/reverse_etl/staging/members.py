@@ -8,6 +8,7 @@ with the copies made to sort and compare; the file itself passes in chunks.
 from __future__ import annotations
 
 import binascii
+import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -151,6 +152,13 @@ class SortedHashes:
     def __len__(self) -> int:
         return len(self._hashes)
 
+    def digest(self) -> str:
+        """Return what stands for these keys and no others."""
+        hashing = hashlib.blake2b(digest_size=16)
+        for key in self._hashes:
+            hashing.update(key.as_py())
+        return hashing.hexdigest()
+
     def missing(self, hashes: pa.Array[Any]) -> pa.Array[Any]:
         """Return those of `hashes` that are not among these, in their order."""
         ordered = _in_order(hashes)
@@ -188,6 +196,11 @@ def still_here(
                 ]
     left = [table for table in present if table.num_rows]
     return before - sum(table.num_rows for table in left), left
+
+
+def digest_of(members: Iterable[pa.Table]) -> str:
+    """Return what stands for the rows of these members, in whatever order."""
+    return SortedHashes(joined([table[ROW_KEY].combine_chunks() for table in members])).digest()
 
 
 def first_hexes(members: Iterable[pa.Table], number: int) -> list[str]:
