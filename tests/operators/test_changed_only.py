@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from reverse_etl.customerio.config import CustomerIODestination, DeletePerson, Identify
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Field
-from reverse_etl.sandbox.testing import SandboxServer
-from tests.operators.conftest import QUERY, Finished, default_destination, local
+from reverse_etl.mirror import Mirror
+from reverse_etl.operators.preview import preview
+from reverse_etl.run_day import RunDay
+from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, SandboxServer
+from reverse_etl.sync import Sync
+from tests.operators.conftest import DAY, QUERY, Finished, default_destination, local
 from tests.operators.test_bad_days import DeadOperator, add_many, views
 from tests.operators.test_replay import Quarantine, quarantine
 
@@ -124,6 +134,25 @@ def test_a_dry_run_tells_how_many_rows_only_the_mapping_changed(run: Run, shop: 
     assert rows == {"new": 1, "changed": 1, "changed_mapping": 19}
     assert run(destination=destination).counts == {"read": 21, "delivered": 21}
     assert run(destination=destination).counts == {"read": 21, "unchanged": 21}
+
+
+def test_a_preview_looks_back_at_a_mapping_that_its_mirror_would_refuse(
+    run: Run, views: Add, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Customer.io's mirror needs the time of an identify, which was not mapped before there was a mirror."""
+    connection = {"conn_type": "customerio", "host": sandbox.url, "password": CUSTOMERIO_KEY}
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERIO_DEFAULT", json.dumps(connection))
+    views("ada@example.com")
+    path = tmp_path / "all.sql"
+    path.write_text("SELECT id AS view_id, email, first_name, event_time FROM views")
+    before = CustomerIODestination(user_id="email", identify=Identify((Field("first_name"),)))
+    run(destination=before)
+    assert before.identify is not None
+    now = replace(before, identify=replace(before.identify, timestamp="event_time"))
+    sync = Sync("views", path, ("view_id",), now, send="changed", mirror=Mirror(DeletePerson()))
+    day = RunDay(date.fromisoformat(DAY))
+    found = preview(sync, day, sends_all=False, batch_rows=10, run_id="preview", log=logging.getLogger())
+    assert (found.problems, found.prediction["rows"]["changed_mapping"]) == ([], 1)
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,8 @@ def _earlier(sync: Sync, mappings: Iterable[str]) -> Iterator[tuple[Sync, frozen
         if is_alike:
             columns = frozenset(destination.columns())
             here: Any = replace(destination, conn_id=sync.destination.conn_id)
-            yield replace(sync, destination=here), columns
+            # The mirror may need what an earlier mapping did not have.
+            yield replace(sync, destination=here, mirror=None), columns
 
 
 def _reason(stopped: BaseException | None) -> str:
