@@ -20,6 +20,7 @@ from tests.ledger.test_settling import OTHER, suppressed, unchanged
 
 ANNA = (key("anna"), UPDATE)
 INVALID = Marked(key("anna"), "", Outcome.INVALID, "email_malformed")
+NO_CONSENT = Marked(key("anna"), "", Outcome.SUPPRESSED, "no_consent")
 
 
 def run(ledger: Ledger, name: str, *marked: Marked, attempt: int = 0, batch: int = 0) -> Attempt:
@@ -89,6 +90,19 @@ def test_a_row_that_left_the_quarantine_by_delivery_is_known_again(ledger: Ledge
     run(ledger, "second", INVALID)
     run(ledger, "third", delivered("anna", fingerprint=OTHER))
     assert known(ledger) == {ANNA: OTHER.hex()}
+
+
+@pytest.mark.parametrize("held_back", [NO_CONSENT, suppressed("anna")], ids=["row", "call"])
+def test_a_row_that_was_held_back_since_counts_as_changed_until_it_is_delivered(
+    ledger: Ledger, held_back: Marked
+) -> None:
+    """The platform may have deleted the person meanwhile."""
+    run(ledger, "first", delivered("anna"), delivered("anna", TRACK), delivered("bert"))
+    run(ledger, "second", held_back)
+    bert = {(key("bert"), UPDATE): FINGERPRINT.hex()}
+    assert known(ledger) == {ANNA: None, (key("anna"), TRACK): None, **bert}
+    run(ledger, "third", delivered("anna"), delivered("anna", TRACK))
+    assert known(ledger) == {ANNA: FINGERPRINT.hex(), (key("anna"), TRACK): FINGERPRINT.hex(), **bert}
 
 
 def test_an_unchanged_call_keeps_its_state(ledger: Ledger) -> None:
