@@ -240,9 +240,26 @@ def test_an_account_that_is_refused_leaves_what_was_delivered_before_known(
     run()
     shop("UPDATE views SET first_name = 'Grace' WHERE id = 3")
     connections(password="no-such-key")
-    assert run().counts == {"read": 4, "unchanged": 3, "failed": 1}
+    assert run().counts == {"read": 4, "failed": 4}
     connections()
     assert run().counts == {"read": 4, "unchanged": 3, "delivered": 1}
+
+
+def test_another_account_is_sent_everything(
+    run: Run, connections: Callable[..., None], shop: Shop, views: Add, sandbox: SandboxServer
+) -> None:
+    """As when a sync that was tried out elsewhere gets the connection it is for."""
+    add_many(shop, 3)
+    run()
+    with SandboxServer() as other:
+        connections(host=other.url)
+        assert run(dry_run=True).result["prediction"]["rows"]["changed"] == 3
+        assert run().counts == {"read": 3, "delivered": 3}
+        assert (len(other.users()), len(other.events())) == (3, 3)
+        assert run().counts == {"read": 3, "unchanged": 3}
+        views("new@example.com")
+        connections(host=other.url, extra={"tries": 2})
+        assert run().counts == {"read": 4, "unchanged": 3, "delivered": 1}
 
 
 def test_no_batch_of_a_run_that_ended_stays_open(

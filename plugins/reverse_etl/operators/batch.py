@@ -180,13 +180,15 @@ class BatchRun:
         async with AsyncExitStack() as opened:
             hook = hook_of(self._sync)
             destination = await opened.enter_async_context(hook.destination(self._sync, self._record.paces))
+            account = account_of(hook)
             if self.plan is not None and self._record.preview is not None:
+                self.plan.hash_key = hash_key().for_account(account)
                 self.plan.earlier = [
                     Earlier((await opened.enter_async_context(hook.destination(earlier))).render, columns)
                     for earlier, columns in _earlier(self._sync, self._record.preview.earlier)
                 ]
             is_blocked = await asyncio.to_thread(blocked_rows, self._sync, hook, self._record)
-            await self._engine.deliver(self._rows, destination, is_blocked)
+            await self._engine.deliver(self._rows, destination, is_blocked, account)
 
 
 class Refusals:
@@ -247,6 +249,11 @@ def _reason(stopped: BaseException | None) -> str:
     if stopped is None:
         return ""
     return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
+
+
+def account_of(hook: Any) -> str:
+    """Return the hash of the account a hook sends to, empty where it has none."""
+    return hook.connection.account if hasattr(hook, "connection") else ""
 
 
 def hook_of(sync: Sync) -> Any:
