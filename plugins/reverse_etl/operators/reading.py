@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from reverse_etl.staging.source import RowStream
     from reverse_etl.sync import Sync
 
+FURTHEST_AHEAD = timedelta(days=1)
+"""How far a row may be ahead of this machine's clock, which may be wrong by some hours, as the source's may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -110,7 +113,7 @@ def in_order(sync: Sync, rows: RowStream, window: RunDay | Span) -> OrderedRows 
     if sync.incremental is None:
         return None
     span = window if isinstance(window, Span) else Span.of_days(window.day, window.window_days)
-    return OrderedRows(rows, sync.incremental, span)
+    return OrderedRows(rows, sync.incremental, span, latest=datetime.now(UTC) + FURTHEST_AHEAD)
 
 
 def reader_of(sync: Sync, context: Mapping[str, Any]) -> Reader:
