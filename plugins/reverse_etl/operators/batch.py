@@ -7,13 +7,19 @@ import importlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import ObjectStoragePath
 
-from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError
+from reverse_etl.errors import (
+    AccountRefused,
+    ConfigurationError,
+    DestinationUnavailable,
+    ReverseEtlError,
+    StagingError,
+)
 from reverse_etl.operators.base import hash_key
 from reverse_etl.operators.blocked import blocked_rows
 from reverse_etl.operators.consent import withheld
@@ -58,12 +64,14 @@ def deliver_batch(
 ) -> Delivered:
     """Deliver a batch, writing the result of each row to `folder`; `attempt` is the clear number of the run.
 
-    What stops the batch is returned and not raised, unless the ledger cannot be opened or the results not be written.
+    What stops the batch is returned and not raised, unless the ledger cannot be opened, the results not be written, or
+    the sync was changed since the batch was read.
     """
     from reverse_etl.delivery.progress import Progress
     from reverse_etl.delivery.report import BatchDelivery
     from reverse_etl.delivery.results import writing_results
 
+    check_fits(sync, batch)
     target = results_file(folder, batch)
     refusals = Refusals(folder, attempt)
     with recording as record, writing_results(target) as results:
@@ -104,7 +112,11 @@ def results_file(folder: ObjectStoragePath, batch: BatchRef) -> ObjectStoragePat
 
 
 def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterator[RowResult]:
-    """Yield the rows of a batch whose task ended without a word, with what the ledger knows of their calls."""
+    """Yield the rows of a batch whose task ended without a word, with what the ledger knows of their calls.
+
+    Raises ConfigurationError when the sync was changed since the batch was read.
+    """
+    check_fits(sync, batch)
     silent = DestinationUnavailable("the deliver task ended without telling what became of its rows")
     results: list[RowResult] = []
     delivery = BatchRun(sync, batch, results.append, record, stopped=silent)
@@ -112,6 +124,22 @@ def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterato
     delivery.finish()
     for result in results:
         yield result._replace(code="no_result") if result.code == "not_sent" else result
+
+
+def check_fits(sync: Sync, batch: BatchRef) -> None:
+    """Raise ConfigurationError when the sync needs columns the batch does not have, or of other types."""
+    from reverse_etl.staging.batches import schema_of
+    from reverse_etl.staging.kinds import column_kinds
+
+    # Whoever reads the rows says what is wrong with the file.
+    with suppress(StagingError):
+        try:
+            sync.check_columns(column_kinds(schema_of(ObjectStoragePath(batch.path))))
+        except ConfigurationError as problem:
+            raise ConfigurationError(
+                f"batch {batch.index} was read before sync {sync.name} was changed: {problem}; "
+                "clear the extract task to read its rows again"
+            ) from None
 
 
 class BatchRun:
