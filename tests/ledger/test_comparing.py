@@ -10,10 +10,12 @@ import pytest
 
 from reverse_etl.delivery.journal import Mark
 from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.incremental import Incremental
 from reverse_etl.ledger.attempts import Attempt
 from reverse_etl.ledger.journal import BatchJournal
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import Marked
+from reverse_etl.ledger.schema import METADATA
 from tests.ledger.samples import FINGERPRINT, TRACK, UPDATE, Clock, delivered, failed, key, query, ref
 from tests.ledger.samples import rejected as refused
 from tests.ledger.test_settling import OTHER, suppressed, unchanged
@@ -109,6 +111,19 @@ def test_an_unchanged_call_keeps_its_state(ledger: Ledger) -> None:
     run(ledger, "first", delivered("anna"))
     run(ledger, "second", unchanged("anna"))
     assert known(ledger) == {ANNA: FINGERPRINT.hex()}
+
+
+def test_what_a_dry_run_asks_for_leaves_no_trace(ledger: Ledger, url: str) -> None:
+    run(ledger, "before", delivered("anna"), INVALID, NO_CONSENT)
+    ledger.begin(ref(run_id="killed")).open(0)
+    tables = [table.name for table in METADATA.sorted_tables]
+    before = {table: query(url, f"SELECT * FROM {table}") for table in tables}
+    for sync in ("page_views", "never run"):
+        ledger.comparison(sync).states([key("anna"), key("bert")])
+        ledger.mappings(sync)
+        ledger.watermarks.position(sync, Incremental("updated_at", "id", timedelta(0)))
+    ledger.blocked("a" * 32)
+    assert {table: query(url, f"SELECT * FROM {table}") for table in tables} == before
 
 
 # --- Runs that ended without a word ----------------------------------------------------------------------------
