@@ -10,9 +10,8 @@ from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.delivery.plan import Known
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
-from reverse_etl.ledger.marking import DELIVERED
 from reverse_etl.ledger.records import WHOLE_ROW
-from reverse_etl.ledger.schema import OPEN_BATCHES, OUTCOME_NUMBERS, QUARANTINE, ROW_STATES
+from reverse_etl.ledger.schema import DELIVERED, OPEN_BATCHES, OUTCOME_NUMBERS, QUARANTINE, ROW_STATES
 
 NOTHING_OPEN = -1
 
