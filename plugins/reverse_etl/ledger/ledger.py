@@ -22,7 +22,7 @@ from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, 
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old, sync_names
-from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
+from reverse_etl.ledger.schema import MAPPINGS, NOT_CLOSED, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES, RUNS
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.times import MICROSECONDS, moment
 from reverse_etl.ledger.turns import Turns
@@ -91,6 +91,9 @@ class Ledger:
         """Return the attempt `ref` names, recorded now when it is new; every worker of a run gets the same one."""
         now = int(self._clock() * MICROSECONDS)
         number = self._database.write("record a run", lambda connection: attempt_number(connection, ref, now))
+        return self._attempt(ref, number)
+
+    def _attempt(self, ref: RunRef, number: int) -> Attempt:
         return Attempt(self._database, self._labels, self._writers, self._settling, self._clock, ref, number)
 
     def privacy_job(self, job: PrivacyJob) -> PrivacyActions:
@@ -137,11 +140,22 @@ class Ledger:
 
     def open_batches(self, sync: str) -> int:
         """Return how many batches are being sent, or ended without telling what they had sent."""
-        number = select(func.count()).where(
-            OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None)
-        )
+        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.find(sync), NOT_CLOSED)
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
+
+    def unheard(self, sync: str) -> list[tuple[Attempt, int]]:
+        """Return batches being sent, or whose worker died and that nobody has abandoned, with their attempts."""
+        names = ("dag_id", "run_id", "sync", "attempt", "day", "window_days")
+        columns = [RUNS.c["run_day" if name == "day" else name] for name in names]
+        query = (
+            select(RUNS.c.id, OPEN_BATCHES.c.batch, *columns)
+            .join_from(OPEN_BATCHES, RUNS, OPEN_BATCHES.c.attempt_id == RUNS.c.id)
+            .where(OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None))
+            .order_by(RUNS.c.id, OPEN_BATCHES.c.batch)
+        )
+        rows = self._database.fetch("be asked about open batches", query)
+        return [(self._attempt(RunRef(*facts), number), batch) for number, batch, *facts in rows]
 
     def known_rows(self, sync: str) -> KnownRows:
         """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""
