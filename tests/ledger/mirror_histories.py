@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, ClassVar
 
+from airflow.sdk import ObjectStoragePath
+
 from reverse_etl.delivery.destination import Call, Tell, Verdict
 from reverse_etl.iterable.config import IterableDestination, IterableRemoval
 from reverse_etl.iterable.hook import IterableHook
@@ -19,6 +21,7 @@ from reverse_etl.operators.replay import ReplayRun, Wanted, finish, replay_batch
 from reverse_etl.operators.turns import give_turn_back, keeping_turn
 from reverse_etl.run_day import RunDay
 from reverse_etl.sandbox.testing import SandboxServer
+from reverse_etl.staging.batches import read_rows
 from reverse_etl.sync import REMOVAL, Sync
 from tests.database import Connect
 from tests.database import run as execute
@@ -126,11 +129,15 @@ class World:
             self.attempts.append(attempt)
         if attempt == self.attempts[-1]:
             self.newest_rows = here
-        for key, person in self.rows.items():
+        self._remember(self.rows)
+
+    def _remember(self, rows: Mapping[int, str]) -> None:
+        here = {email(person) for person in rows.values()}
+        for key, person in rows.items():
             before = self.remembered.get(key, person)
             if before != person and email(before) not in here and email(before) in self.held():
                 self.displaced.add(email(before))
-        self.remembered |= self.rows
+        self.remembered |= rows
 
     # --- Runs -------------------------------------------------------------------------------------------------
 
@@ -207,6 +214,8 @@ class World:
         self._take_turn(Run(self.sync, replay.run_id))
         with keeping_turn(self.sync, replay.dag_id, replay.run_id):
             found = reread(self.sync, Wanted(self.sync.name), replay.folder(self.sync.name), batch_rows=BATCH_ROWS)
+            read = [row for batch in found.batches for rows in read_rows(ObjectStoragePath(batch.path)) for row in rows]
+            self._remember({int(str(row["id"])): self.rows[int(str(row["id"]))] for row in read})
             done = [(batch, replay_batch(self.sync, batch, replay, LOG).totals) for batch in found.batches]
             finish(self.sync.name, replay, done)
         give_turn_back(self.sync.name, replay.dag_id, replay.run_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -26,13 +25,12 @@ from sqlalchemy import (
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
-from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.marking import DELIVERED, Alike, Mark, Writers, cleaned, grouped
-from reverse_etl.ledger.records import WHOLE_ROW, Clock, Marked, RunRef, fingerprint_of
-from reverse_etl.ledger.schema import ABANDONED, MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, ROW_STATES, RUNS
+from reverse_etl.ledger.records import Clock, Marked, RunRef, fingerprint_of
+from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, RUNS
 from reverse_etl.ledger.settling import Settling, opened_batch
 from reverse_etl.ledger.times import MICROSECONDS
 from reverse_etl.ledger.upserts import insert_new
@@ -171,22 +169,6 @@ class Attempt:
             newest = select(func.max(RUNS.c.id)).scalar_subquery()
             statement = update(OPEN_BATCHES).where(*self._opened(batch)).values(epoch=newest)
         self._database.write("close a batch", lambda connection: connection.execute(statement).rowcount)
-
-    def abandon(self, batch: int, keys: Sequence[str]) -> None:
-        """Have the platform maybe hold rows of a batch whose worker died; safe to repeat, and the batch stays open.
-
-        Such rows count as failed where nothing else is known of them; no other state changes.
-        """
-        now = int(self._clock() * MICROSECONDS)
-        sync, whole_row = (self._labels.number(name) for name in (self.ref.sync, WHOLE_ROW))
-        state = {"sync": sync, "call_kind": whole_row, "outcome": OUTCOME_NUMBERS[Outcome.FAILED]}
-        state |= {"tried_at": now, "attempt_id": self.id, "epoch": self.id}
-        for chunk in chunks(sorted(keys)):
-            states = [{**state, "row_key": key} for key in chunk]
-            self._database.write("suspect rows", partial(insert_new, table=ROW_STATES, rows=states))
-        statement = update(OPEN_BATCHES).where(*self._opened(batch), OPEN_BATCHES.c.epoch.is_(None))
-        statement = statement.values(epoch=ABANDONED)
-        self._database.write("abandon a batch", lambda connection: connection.execute(statement).rowcount)
 
     def is_open(self, batch: int) -> bool:
         """Whether a batch was opened, and neither closed nor abandoned."""

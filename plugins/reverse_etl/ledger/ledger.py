@@ -20,10 +20,11 @@ from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records, blocked_people
 from reverse_etl.ledger.quarantine import Quarantine
-from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
+from reverse_etl.ledger.records import WHOLE_ROW, Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old, sync_names
 from reverse_etl.ledger.schema import MAPPINGS, NOT_CLOSED, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES, RUNS
 from reverse_etl.ledger.settling import Settling
+from reverse_etl.ledger.suspects import Suspects
 from reverse_etl.ledger.times import MICROSECONDS, moment
 from reverse_etl.ledger.turns import Turns
 from reverse_etl.ledger.watermarks import Watermarks
@@ -146,16 +147,21 @@ class Ledger:
 
     def unheard(self, sync: str) -> list[tuple[Attempt, int]]:
         """Return batches being sent, or whose worker died and that nobody has abandoned, with their attempts."""
-        names = ("dag_id", "run_id", "sync", "attempt", "day", "window_days")
-        columns = [RUNS.c["run_day" if name == "day" else name] for name in names]
+        names = ("dag_id", "run_id", "sync", "attempt", "run_day", "window_days")
         query = (
-            select(RUNS.c.id, OPEN_BATCHES.c.batch, *columns)
+            select(RUNS.c.id, OPEN_BATCHES.c.batch, *(RUNS.c[name] for name in names))
             .join_from(OPEN_BATCHES, RUNS, OPEN_BATCHES.c.attempt_id == RUNS.c.id)
             .where(OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None))
             .order_by(RUNS.c.id, OPEN_BATCHES.c.batch)
         )
         rows = self._database.fetch("be asked about open batches", query)
         return [(self._attempt(RunRef(*facts), number), batch) for number, batch, *facts in rows]
+
+    def suspects(self, sync: str) -> Suspects:
+        """Return the rows of a sync that may be at the platform unconfirmed, to be added to."""
+        number, whole_row = self._labels.number(sync), self._labels.number(WHOLE_ROW)
+        self._settling.settle_closed(self._database, number)
+        return Suspects(self._database, number, whole_row, int(self._clock() * MICROSECONDS))
 
     def known_rows(self, sync: str) -> KnownRows:
         """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""

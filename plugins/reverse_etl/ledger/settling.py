@@ -30,8 +30,6 @@ TRIED = tuple(
 )
 """Outcomes after which the platform may hold something else, or was asked to."""
 
-FAILED = OUTCOME_NUMBERS[Outcome.FAILED]
-
 NOBODY = 0
 """In place of the attempt that wrote a state, where it was not one alone."""
 
@@ -49,17 +47,12 @@ class Settling:
         same = f"{is_delivered} AND {was_delivered} AND row_states.fingerprint = excluded.fingerprint"
         delivered_later = f"{later} OR row_states.delivered_at IS NULL OR excluded.tried_at > row_states.delivered_at"
         tried_later = f"{later} OR excluded.tried_at > row_states.tried_at"
-        # A failed call may have arrived: that the next try is refused says nothing of it.
-        may_be_there = (
-            f"row_states.outcome = {FAILED} AND row_states.delivered_at IS NULL AND excluded.delivered_at IS NULL"
-        )
         updates = {
             "fingerprint": f"CASE WHEN {later} AND {is_delivered} THEN excluded.fingerprint "
             f"WHEN {later} OR {same} THEN row_states.fingerprint END",
             "delivered_at": f"CASE WHEN {is_delivered} AND ({delivered_later}) "
             "THEN excluded.delivered_at ELSE row_states.delivered_at END",
-            "outcome": f"CASE WHEN {may_be_there} THEN row_states.outcome "
-            f"WHEN {tried_later} THEN excluded.outcome ELSE row_states.outcome END",
+            "outcome": f"CASE WHEN {tried_later} THEN excluded.outcome ELSE row_states.outcome END",
             "tried_at": f"CASE WHEN {tried_later} THEN excluded.tried_at ELSE row_states.tried_at END",
             "attempt_id": f"CASE WHEN {later} THEN :attempt ELSE {NOBODY} END",
             "epoch": "CASE WHEN row_states.epoch > :epoch THEN row_states.epoch ELSE :epoch END",

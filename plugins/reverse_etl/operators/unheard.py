@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 def suspect_unheard(sync: Sync, ledger: Ledger) -> int:
-    """Have such rows count as failed, which the platform may hold or not; return how many. Safe to repeat.
+    """Have such rows, and those whose call failed, stay known until they are removed; return how many were unheard of.
 
     To be done in the turn of the next run, before that begins. Raises LedgerUnavailable, StagingError, and what keeps
-    the rows from being rendered.
+    the rows from being rendered. Safe to repeat.
     """
-    count = 0
+    suspects, count = ledger.suspects(sync.name), 0
+    suspects.keep_failed()
     for attempt, batch in ledger.unheard(sync.name):
         keys = _maybe_sent(sync, attempt, batch)
-        attempt.abandon(batch, keys)
+        suspects.abandon(attempt.id, batch, keys)
         count += len(keys)
     return count
 
