@@ -33,7 +33,9 @@ BATCH_ROWS = 2
 NEVER = 1_000
 
 Change = tuple[int, str]
-GONE, RENAMED = "", "renamed"
+GONE, BACK, RENAMED = "", "back", "renamed"
+LAST_CHANGED = 0
+"""Stands for the key that was changed last."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,14 @@ class World:
     connect: Connect
     sync: Sync
     rows: dict[int, str] = field(default_factory=dict)
+    left: dict[int, str | None] = field(default_factory=dict)
+    last_changed: int = 1
     names: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     begun: int = 0
     attempts: list[tuple[str, int]] = field(default_factory=list)
     newest_rows: frozenset[str] = frozenset()
+    read: dict[str, frozenset[str]] = field(default_factory=dict)
     remembered: dict[int, str] = field(default_factory=dict)
     displaced: set[str] = field(default_factory=set)
     wrongly_removed: list[str] = field(default_factory=list)
@@ -105,13 +110,19 @@ class World:
     def change(self, changes: Sequence[Change]) -> None:
         """Rows leave, come, name another person, or their person is renamed."""
         for key, what in changes:
-            if what == GONE:
-                self.rows.pop(key, None)
-            elif what != RENAMED:
-                self.rows[key] = what
-            elif person := self.rows.get(key):
-                self.names[person] = "Bob" if self.name(person) == "Ada" else "Ada"
+            self.last_changed = key or self.last_changed
+            self._change(self.last_changed, what)
         self._write()
+
+    def _change(self, key: int, what: str) -> None:
+        person = self.rows.pop(key, None)
+        if what == GONE:
+            self.left[key] = person or self.left.get(key)
+        elif what == RENAMED and person:
+            self.rows[key] = person
+            self.names[person] = "Bob" if self.name(person) == "Ada" else "Ada"
+        elif here := {RENAMED: None, BACK: person or self.left.get(key)}.get(what, what):
+            self.rows[key] = here
 
     def name(self, person: str) -> str:
         return self.names.get(person, "Ada")
@@ -129,6 +140,7 @@ class World:
             self.attempts.append(attempt)
         if attempt == self.attempts[-1]:
             self.newest_rows = here
+        self.read[run.run_id] = here
         self._remember(self.rows)
 
     def _remember(self, rows: Mapping[int, str]) -> None:
@@ -163,8 +175,9 @@ class World:
                     return
                 break
         self._execute(run, (REPORT, -1), play)
-        if run.state_of(EXTRACT) == run.state_of(DELIVER) == "success" and not isinstance(play.mishap, Fault):
-            self.displaced -= {email(person) for person in self.rows.values()}
+        is_newest = self.attempts[-1:] == [(run.run_id, run.clear_number)]
+        if is_newest and run.state_of(DELIVER) == "success" and not isinstance(play.mishap, Fault):
+            self.displaced -= self.read[run.run_id]
 
     def _is_skipped(self, run: Run, task: str) -> bool:
         return task == REMOVE and run.state_of(APPROVE) == "skipped"
