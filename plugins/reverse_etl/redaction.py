@@ -44,7 +44,7 @@ def join_key(values: Iterable[object]) -> bytes:
     joined = b""
     for value in values:
         text = b"" if value is None else str(value).encode("utf-8", "surrogatepass")
-        joined += b"%d:%b" % (len(text), text)
+        joined += b"%d:" % len(text) + text
     return joined
 
 

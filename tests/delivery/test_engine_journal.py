@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pytest
 
 from reverse_etl.delivery.destination import Call, RenderedRow, Tell, Verdict
-from reverse_etl.delivery.journal import WHOLE_ROW, Mark
+from reverse_etl.delivery.journal import WHOLE_ROW, Marks
 from reverse_etl.delivery.outcomes import CallResult, Outcome, RowResult, add_up
 from reverse_etl.errors import (
     AuthenticationRefused,
@@ -17,7 +18,16 @@ from reverse_etl.errors import (
     LedgerUnavailable,
     UserSuppressed,
 )
+from reverse_etl.ledger.records import fingerprint_of
 from tests.delivery.platform import HASH, Platform, Run, rows
+
+
+class Mark(NamedTuple):
+    """What became of one call."""
+
+    key: str
+    result: CallResult
+    fingerprint: bytes | None
 
 
 class Memory:
@@ -39,11 +49,11 @@ class Memory:
                 return mark.result if mark.result.outcome in (Outcome.DELIVERED, Outcome.SUPPRESSED) else None
         return None
 
-    async def mark(self, marks: Sequence[Mark]) -> None:
+    async def mark(self, marks: Sequence[Marks]) -> None:
         await asyncio.sleep(0.001)
         if self.fails_after is not None and len(self.marks) >= self.fails_after:
             raise LedgerUnavailable("the ledger is gone")
-        self.marks += marks
+        self.marks += [Mark(key, result, fingerprint_of(digits)) for result, rows in marks for _, key, digits in rows]
 
     def outcomes(self) -> dict[tuple[str, str], Outcome]:
         return {(mark.key, mark.result.call): mark.result.outcome for mark in self.marks}
@@ -195,8 +205,8 @@ async def test_invalid_rows_are_in_the_journal_as_whole_rows() -> None:
 async def test_a_settled_later_call_does_not_stand_in_for_an_earlier_one_that_is_not() -> None:
     """The mapping of the update has changed since the last try, that of the event has not."""
     memory = Memory()
-    event = Mark(HASH((0,)), CallResult("event", Outcome.DELIVERED, "delivered", 200, 1), HASH.fingerprint(b""))
-    await memory.mark([event])
+    result = CallResult("event", Outcome.DELIVERED, "delivered", 200, 1)
+    await memory.mark([Marks(result, [(0, HASH((0,)), HASH.fingerprint(b"").hex())])])
     platform = Platform()
     run = await Run(platform, journal=memory).deliver(rows(1))
     assert platform.sent == [("update", 0), ("event", 0)]

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.ledger import Ledger
-from reverse_etl.ledger.marking import settled
 from reverse_etl.ledger.records import Marked, RunRef
 from tests.ledger.processes import results
 from tests.ledger.samples import (
@@ -119,10 +118,10 @@ def test_a_repeated_mark_changes_nothing(ledger: Ledger, url: str) -> None:
     attempt = ledger.begin(ref())
     marked = [delivered("anna"), delivered("anna", TRACK), rejected("bert"), failed("carl")]
     attempt.mark(0, marked)
-    before = contents(url)
+    before = attempt.outcomes(0), query(url, "SELECT * FROM quarantine")
     attempt.mark(0, marked)
     ledger.begin(ref()).mark(0, list(reversed(marked)))
-    assert contents(url) == before
+    assert (attempt.outcomes(0), query(url, "SELECT * FROM quarantine")) == before
 
 
 def test_a_delivery_stays_whatever_comes_after_it(ledger: Ledger) -> None:
@@ -238,23 +237,31 @@ MARKS = st.lists(
         CALLS,
         OUTCOMES,
         st.just("x"),
+        status=st.none(),
+        tries=st.just(1),
+        request_id=st.none(),
         fingerprint=st.none(),
         place=st.integers(0, 1),
     )
 )
 
 
-@given(MARKS)
-def test_one_result_per_call_is_settled_and_a_delivery_wins(marks: Sequence[Marked]) -> None:
-    by_call: dict[tuple[str, int, str], list[Outcome]] = {}
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(marks=MARKS, at_once=st.booleans())
+def test_one_result_per_call_counts_and_a_delivery_wins(
+    sqlite_ledger: Ledger, marks: Sequence[Marked], at_once: bool
+) -> None:
+    by_call: dict[tuple[str, str, int], list[Outcome]] = {}
+    attempt = sqlite_ledger.begin(ref(run_id=uuid.uuid4().hex))
+    for some in [marks] if at_once else [[mark] for mark in marks]:
+        attempt.mark(0, some)
     for mark in marks:
-        by_call.setdefault((mark.call, mark.place, mark.key), []).append(mark.outcome)
-    expected: dict[Any, Outcome] = {
+        by_call.setdefault((mark.key, mark.call, mark.place), []).append(mark.outcome)
+    expected = {
         call: Outcome.DELIVERED if Outcome.DELIVERED in outcomes else outcomes[-1] for call, outcomes in by_call.items()
     }
-    kept = settled(marks)
-    assert {(mark.call, mark.place, mark.key): mark.outcome for mark in kept} == expected
-    assert [(mark.call, mark.place, mark.key) for mark in kept] == sorted(expected)
+    kept = [((mark.key, mark.call, mark.place), mark.outcome) for mark in attempt.outcomes(0)]
+    assert kept == sorted(expected.items())
 
 
 def test_a_run_reference_is_a_value() -> None:

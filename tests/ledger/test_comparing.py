@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from reverse_etl.delivery.journal import Mark
+from reverse_etl.delivery.journal import Marks
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.ledger.attempts import Attempt
 from reverse_etl.ledger.journal import BatchJournal
@@ -286,7 +286,8 @@ def test_a_retry_has_its_deliveries_as_delivered_and_the_rest_as_unchanged(ledge
     run(ledger, "before", delivered("anna"), delivered("bert"))
     attempt = ledger.begin(ref(run_id="retried"))
     journal = BatchJournal(attempt, 0, compares=True)
-    asyncio.run(journal.mark([Mark(key("anna"), CallResult(UPDATE, Outcome.DELIVERED, "delivered", 200, 1), OTHER)]))
+    result = CallResult(UPDATE, Outcome.DELIVERED, "delivered", 200, 1)
+    asyncio.run(journal.mark([Marks(result, [(0, key("anna"), OTHER.hex())])]))
     again = BatchJournal(ledger.begin(ref(run_id="retried")), 0, compares=True)
     asyncio.run(again.look_up([key("anna"), key("bert")]))
     outcome: Callable[[str, bytes], Outcome | None] = lambda name, mark: (  # noqa: E731

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from reverse_etl.delivery.journal import Mark
+from reverse_etl.delivery.journal import Marks
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.journal import BatchJournal
@@ -16,10 +17,9 @@ from tests.ledger.samples import FINGERPRINT, UPDATE, key, ref
 OTHER_FINGERPRINT = b"fedcba9876543210"
 
 
-def mark(name: str, outcome: Outcome, **changes: Any) -> Mark:
-    return Mark(key(name), CallResult(UPDATE, outcome, "some_code", 200, 2, "request-1"), FINGERPRINT)._replace(
-        **changes
-    )
+def mark(name: str, outcome: Outcome, **changes: Any) -> Marks:
+    result = CallResult(UPDATE, outcome, "some_code", 200, 2, "request-1")
+    return Marks(replace(result, **changes), [(0, key(name), FINGERPRINT.hex())])
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_after_a_mark_that_failed_no_other_is_taken(sqlite_ledger: Ledger)
     attempt = sqlite_ledger.begin(ref())
     journal = BatchJournal(attempt, 0)
     with pytest.raises(ConfigurationError):
-        await journal.mark([mark("anna", Outcome.DELIVERED, key="no hash")])
+        await journal.mark([mark("anna", Outcome.DELIVERED, call="\n")])
     with pytest.raises(ConfigurationError):
         await journal.mark([mark("bert", Outcome.DELIVERED)])
     assert attempt.outcomes(0) == []

@@ -126,10 +126,12 @@ def clear(world: World, which: int, task: str, play: Play) -> None:
         world.play(run, play)
 
 
-def overtaken(world: World, *, stops: str, back: list[Change], other: Play) -> None:
-    """A run stops half way, and goes on when somebody has come back and another run has begun."""
+def overtaken(world: World, *, key: int, stops: str, back: int, other: Play) -> None:
+    """A run that found somebody gone stops; they come back, maybe by another row; another run begins; it goes on."""
+    person = world.rows.get(key)
+    world.change([(key, GONE)])
     older = world.start(Play(until=stops, answer=""))
-    world.change(back)
+    world.change([(back, person or BACK)])
     world.start(other)
     world.play(older, GOOD)
 
@@ -179,9 +181,10 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
         PLAYS,
     ),
     st.builds(
-        lambda stops, back, other: partial(overtaken, stops=stops, back=back, other=other),
+        lambda key, stops, back, other: partial(overtaken, key=key, stops=stops, back=back, other=other),
+        st.sampled_from(KEYS),
         st.sampled_from([DELIVER, FIND, APPROVE, REMOVE, REMOVE]),
-        CHANGES,
+        st.sampled_from([LAST_CHANGED, *KEYS]),
         PLAYS,
     ),
     st.just(replay),

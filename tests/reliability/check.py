@@ -29,8 +29,10 @@ OUTCOMES = """
 SELECT x.row_key AS row_key, k.name AS call_name, o.name AS outcome, c.name AS code
 FROM outcomes x
 JOIN labels k ON k.id = x.call_kind JOIN labels o ON o.id = x.outcome JOIN labels c ON c.id = x.code
-WHERE x.attempt_id = :attempt
+WHERE x.attempt_id = :attempt ORDER BY x.mark_id
 """
+
+NO_MARK = ("", "")
 
 Calls = dict[tuple[str, str], tuple[str, str]]
 """Outcome and code by hashed key and call; the call is empty for a row that never became calls."""
@@ -132,7 +134,12 @@ def _ledger(url: str, run: RunId) -> tuple[Mapping[str, Any], Calls]:
             rows = connection.execute(text(OUTCOMES), {"attempt": attempts[0]["id"]}).all()
     finally:
         engine.dispose()
-    return attempts[0], {(row.row_key, row.call_name): (row.outcome, row.code) for row in rows}
+    calls: Calls = {}
+    for row in rows:
+        place = (row.row_key, row.call_name)
+        if row.outcome == Outcome.DELIVERED or calls.get(place, NO_MARK)[0] != Outcome.DELIVERED:
+            calls[place] = (row.outcome, row.code)
+    return attempts[0], calls
 
 
 # --- The platform ----------------------------------------------------------------------------------------------

@@ -170,10 +170,11 @@ def check_identifier(name: str, value: object) -> str:
     """Return an identifier as text: not empty, no blanks around it; a whole number becomes its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRow("id_malformed", f"{name} is a {type(value).__name__}, expected text")
-    identifier = as_text(value)
-    if not identifier.strip():
+    identifier = value if type(value) is str and value.isascii() else as_text(value)
+    stripped = identifier.strip()
+    if not stripped:
         raise InvalidRow("id_malformed", f"{name} is empty")
-    if identifier != identifier.strip():
+    if identifier != stripped:
         raise InvalidRow("id_malformed", f"{name} has blanks around it")
     return identifier
 

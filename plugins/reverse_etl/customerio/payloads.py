@@ -37,8 +37,9 @@ class RowRenderer:
             for name, column in (("userId", mapping.user_id), ("anonymousId", mapping.anonymous_id))
             if column
         ]
-        self._identify = _IdentifyRenderer(sync_name, key, mapping.identify) if mapping.identify else None
-        self._track = _TrackRenderer(sync_name, key, mapping.track) if mapping.track else None
+        self._key = key
+        self._identify = _IdentifyRenderer(sync_name, mapping.identify) if mapping.identify else None
+        self._track = _TrackRenderer(sync_name, mapping.track) if mapping.track else None
 
     def __call__(self, row: Mapping[str, object]) -> RenderedRow:
         """Return the calls of a row; raise InvalidRow with a reason code when it must not be sent."""
@@ -47,19 +48,20 @@ class RowRenderer:
         }
         if not person:
             raise InvalidRow("identifier_missing", "the row has neither a user id nor an anonymous id")
+        key = key_of(row, self._key)
+        joined = join_key(key)
         calls = []
         if self._identify is not None:
-            calls.append(Call(IDENTIFY, self._identify(row, person), person))
+            calls.append(Call(IDENTIFY, self._identify(row, person, joined), person))
         if self._track is not None:
-            calls.append(Call(TRACK, self._track(row, person), person, self._track.event))
+            calls.append(Call(TRACK, self._track(row, person, key, joined), person, self._track.event))
         identifiers = tuple([f"{name}:{value.casefold()}" for name, value in person.items()])
         return RenderedRow(identifiers, tuple(calls))
 
 
 class _IdentifyRenderer:
-    def __init__(self, sync_name: str, key: tuple[str, ...], identify: Identify) -> None:
+    def __init__(self, sync_name: str, identify: Identify) -> None:
         self._scope = join_key((sync_name, IDENTIFY))
-        self._key = key
         self._timestamp = identify.timestamp
         self._render = FieldRenderer(identify.fields, iso_datetime, keep_nulls=True)
         self._reserved = [
@@ -68,7 +70,7 @@ class _IdentifyRenderer:
             if (wanted := wanted_for(field.name, TRAITS_OF_PERSON)) is not None
         ]
 
-    def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:
+    def __call__(self, row: Mapping[str, object], person: Mapping[str, str], key: bytes) -> bytes:
         traits = self._render(row)
         for name, wanted in self._reserved:
             try:
@@ -79,26 +81,30 @@ class _IdentifyRenderer:
         if self._timestamp:
             message["timestamp"] = _moment(row[self._timestamp])
         content = json_bytes(message)
-        parts = b"%s%s%d:%s" % (self._scope, join_key(key_of(row, self._key)), len(content), content)
+        parts = b"%s%s%d:%s" % (self._scope, key, len(content), content)
         return checked_size(b'{"messageId":"%s",%s' % (message_id_of(parts).encode(), content[1:]))
 
 
 class _TrackRenderer:
-    def __init__(self, sync_name: str, key: tuple[str, ...], track: Track) -> None:
+    def __init__(self, sync_name: str, track: Track) -> None:
         self.event = track.event
         self._scope = join_key((sync_name, TRACK, track.event))
-        self._id_columns = track.id_columns or key
+        self._id_columns = track.id_columns
         self._timestamp = track.timestamp
         self._render = FieldRenderer(track.fields, iso_datetime, keep_nulls=False)
 
-    def __call__(self, row: Mapping[str, object], person: Mapping[str, str]) -> bytes:
-        values = key_of(row, self._id_columns)
+    def __call__(
+        self, row: Mapping[str, object], person: Mapping[str, str], values: tuple[object, ...], joined: bytes
+    ) -> bytes:
+        if self._id_columns:
+            values = key_of(row, self._id_columns)
+            joined = join_key(values)
         if None in values:
             raise InvalidRow("event_id_missing", "a column of the event's id is NULL")
         return encoded(
             {
                 "type": TRACK,
-                "messageId": message_id_of(self._scope + join_key(values)),
+                "messageId": message_id_of(self._scope + joined),
                 **person,
                 "event": self.event,
                 "properties": self._render(row),

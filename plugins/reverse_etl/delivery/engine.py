@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from reverse_etl.delivery.breaker import Breaker
 from reverse_etl.delivery.destination import Call, Destination, Row, Verdict
-from reverse_etl.delivery.journal import Journal, Mark, NoJournal
+from reverse_etl.delivery.journal import Journal, Marks, NoJournal
 from reverse_etl.delivery.outcomes import FAILED, UNCHANGED, CallResult, Outcome, RowResult, Totals, result_of
 from reverse_etl.delivery.packing import Packer, Packers, PersonOrder, RowInFlight
 from reverse_etl.delivery.plan import Plan
@@ -55,7 +55,7 @@ class DeliveryEngine:
         self._people = PersonOrder()
         self._held_back: set[str] = set()
         self._breaker = Breaker(stopped)
-        self._refused: list[Mark] = []
+        self._refused: dict[CallResult, Marks] = {}
         self._under_way: dict[int, RowInFlight] = {}
         self._reader: Reader | None = None
         self._largest_pack = 0
@@ -179,15 +179,15 @@ class DeliveryEngine:
     def _refuse(self, key: str, place: int, result: CallResult, field: str) -> None:
         """Finish a row before it has become calls."""
         if self._plan is None:
-            self._refused.append(Mark(key, result, None, place))
+            self._refused.setdefault(result, Marks(result, [])).rows.append((place, key, None))
         else:
             self._plan.note_refused(key, result, field)
         self._finish(RowResult(key, result.outcome, result.code))
 
     async def _mark_refused(self) -> None:
         if self._refused:
-            marks, self._refused = self._refused, []
-            await self._journal.mark(marks)
+            marks, self._refused = self._refused, {}
+            await self._journal.mark(list(marks.values()))
 
     def _queue(self, row: RowInFlight) -> None:
         limit = self._packers.add(row).limit
@@ -254,14 +254,18 @@ class DeliveryEngine:
 
     def _marks(
         self, pack: Sequence[tuple[RowInFlight, Call]], verdicts: Sequence[Verdict], results: Sequence[CallResult]
-    ) -> list[Mark]:
+    ) -> list[Marks]:
         """Return the marks of a pack; no row is to blame for a refused account."""
         fingerprint = self._hash_key.fingerprint
-        return [
-            Mark(row.key, result, fingerprint(call.body), row.place)
-            for (row, call), verdict, result in zip(pack, verdicts, results, strict=True)
-            if not isinstance(verdict, AccountRefused)
-        ]
+        marks: dict[int, Marks] = {}
+        for (row, call), verdict, result in zip(pack, verdicts, results, strict=True):
+            alike = marks.get(id(result))
+            if alike is None:
+                if isinstance(verdict, AccountRefused):
+                    continue
+                alike = marks[id(result)] = Marks(result, [])
+            alike.rows.append((row.place, row.key, fingerprint(call.body).hex()))
+        return list(marks.values())
 
     def _advance(self, row: RowInFlight, result: CallResult) -> None:
         row.results.append(result)
@@ -311,13 +315,15 @@ def _held_back(key: str, results: Sequence[CallResult]) -> RowResult:
 
 
 def _results_of(calls: Sequence[Call], verdicts: Sequence[Verdict]) -> list[CallResult]:
-    """Return the result of each verdict; most calls of a pack share one, which is made once."""
+    """Return the result of each verdict; most calls of a pack share one, and equal ones are the same."""
     made: dict[tuple[str, int], CallResult] = {}
+    equal: dict[CallResult, CallResult] = {}
     results = []
     for call, verdict in zip(calls, verdicts, strict=True):
         same = (call.kind, id(verdict))
         result = made.get(same)
         if result is None:
-            result = made[same] = result_of(call.kind, verdict)
+            result = result_of(call.kind, verdict)
+            result = made[same] = equal.setdefault(result, result)
         results.append(result)
     return results

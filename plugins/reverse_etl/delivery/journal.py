@@ -16,17 +16,16 @@ def unchanged(call: str) -> CallResult:
     return CallResult(call, Outcome.UNCHANGED, "unchanged")
 
 
-class Mark(NamedTuple):
-    """What became of one call of the row with the hashed key `key`.
+MarkedRow = tuple[int, str, str | None]
+"""The place of a row in its batch, from 0, its hashed key, and 32 hexadecimal characters that stand for the rendered
+call: None where the row was refused before it became calls."""
 
-    `fingerprint` are 16 bytes that stand for the rendered call; None where the row was refused before it became calls.
-    `place` is that of the row in its batch, from 0.
-    """
 
-    key: str
+class Marks(NamedTuple):
+    """What became of calls of different rows that ended the same."""
+
     result: CallResult
-    fingerprint: bytes | None
-    place: int = 0
+    rows: list[MarkedRow]
 
 
 class Journal(Protocol):
@@ -49,8 +48,8 @@ class Journal(Protocol):
         It is `unchanged` for a call that equals the one last delivered.
         """
 
-    async def mark(self, marks: Sequence[Mark]) -> None:
-        """Record results; they are safe when this returns."""
+    async def mark(self, marks: Sequence[Marks]) -> None:
+        """Record results, in their order; they are safe when this returns."""
 
 
 class NoJournal:
@@ -67,5 +66,5 @@ class NoJournal:
         del key, call, fingerprint
         return None
 
-    async def mark(self, marks: Sequence[Mark]) -> None:
+    async def mark(self, marks: Sequence[Marks]) -> None:
         """Forget them."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -19,18 +20,19 @@ from sqlalchemy import (
     func,
     not_,
     select,
-    tuple_,
     update,
 )
 
+from reverse_etl.delivery.journal import Marks
 from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
-from reverse_etl.ledger.marking import DELIVERED, Alike, Mark, Writers, cleaned, grouped
-from reverse_etl.ledger.records import Clock, Marked, RunRef, fingerprint_of
-from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, OUTCOMES, RUNS
+from reverse_etl.ledger.marking import Mark, Writers, cleaned, grouped
+from reverse_etl.ledger.marks import recorded
+from reverse_etl.ledger.records import Clock, Marked, RunRef
+from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, RUNS
 from reverse_etl.ledger.settling import Settling, opened_batch
 from reverse_etl.ledger.times import MICROSECONDS
 from reverse_etl.ledger.upserts import insert_new
@@ -63,14 +65,9 @@ class Attempt:
 
     def confirmed(self, batch: int) -> Mapping[str, frozenset[str]]:
         """Return the calls of a batch explicitly confirmed as delivered, by hashed key."""
-        query = select(OUTCOMES.c.row_key, OUTCOMES.c.call_kind).where(
-            *self._of_batch(batch), OUTCOMES.c.outcome == DELIVERED
-        )
-        rows = self._read(query)
-        names = self._labels.names({call for _, call in rows})
         found: defaultdict[str, set[str]] = defaultdict(set)
-        for key, call in rows:
-            found[key].add(names[call])
+        for key, call in self._delivered(self.id, batch):
+            found[key].add(call)
         # Many keys share a handful of sets.
         shared: dict[frozenset[str], frozenset[str]] = {}
         return {
@@ -80,17 +77,7 @@ class Attempt:
 
     def outcomes(self, batch: int) -> list[Marked]:
         """Return what is recorded of a batch, in key order."""
-        columns = ("row_key", "call_kind", "outcome", "code", "status", "tries", "request_id", "fingerprint", "place")
-        query = select(*(OUTCOMES.c[name] for name in columns)).where(*self._of_batch(batch))
-        rows = self._read(query.order_by(OUTCOMES.c.row_key, OUTCOMES.c.call_kind))
-        names = self._labels.names({number for row in rows for number in (row[1], row[3])})
-        words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
-        return [
-            Marked(
-                key, names[call], words[outcome], names[code], status, tries, request_id, fingerprint_of(mark), place
-            )
-            for key, call, outcome, code, status, tries, request_id, mark, place in rows
-        ]
+        return sorted(recorded(self._database, self._labels, self.id, batch), key=attrgetter("key", "call", "place"))
 
     def mark(self, batch: int, results: Sequence[Marked]) -> None:
         """Record what became of calls of a batch, all or nothing; safe to repeat, and from several workers at once.
@@ -101,15 +88,13 @@ class Attempt:
         of it. Row states follow by `settle`.
         Raises LedgerUnavailable when it cannot be recorded: then nothing more may be sent.
         """
-        if results:
-            self._mark(batch, grouped(results))
+        self.mark_alike(batch, grouped(results))
 
-    def mark_alike(self, batch: int, groups: Sequence[Alike]) -> None:
-        """Record calls as `mark` does, already grouped by result; no call of a row may be in them twice."""
-        if groups:
-            self._mark(batch, cleaned(groups))
-
-    def _mark(self, batch: int, groups: Sequence[Alike]) -> None:
+    def mark_alike(self, batch: int, groups: Sequence[Marks]) -> None:
+        """Record calls as `mark` does, already grouped by result, in their order."""
+        if not groups:
+            return
+        groups = cleaned(groups)
         mark = Mark(
             attempt_id=self.id,
             sync=self.ref.sync,
@@ -185,7 +170,7 @@ class Attempt:
         A person's Clear means to send again: what was delivered since the run first began counts as not known then.
         """
         [(first,)] = self._read(select(func.min(RUNS.c.id)).where(*self._earlier()))
-        self._settling.settle_closed(self._database, self._labels.number(self.ref.sync))
+        self._settling.settle_closed(self._labels.number(self.ref.sync))
         return Comparison(self._database, self._labels, self.ref.sync, attempt=self.id, first=first)
 
     def settle(self, batch: int) -> None:
@@ -193,23 +178,18 @@ class Attempt:
 
         Takes many short transactions: after LedgerUnavailable a part may be done, and `settle` does the rest.
         """
-        self._settling(self._database, self._labels.number(self.ref.sync), self.id, batch)
+        self._settling(self._labels.number(self.ref.sync), self.id, batch)
 
     def resent(self, batch: int) -> int:
         """Return how many calls of a batch this attempt delivered that an earlier attempt had delivered already."""
-        before = OUTCOMES.alias()
-        earlier = select(RUNS.c.id).where(*self._earlier())
-        delivered_before = select(before.c.row_key, before.c.call_kind).where(
-            before.c.attempt_id.in_(earlier), before.c.batch == batch, before.c.outcome == DELIVERED
-        )
-        query = (
-            select(func.count())
-            .select_from(OUTCOMES)
-            .where(*self._of_batch(batch), OUTCOMES.c.outcome == DELIVERED)
-            .where(tuple_(OUTCOMES.c.row_key, OUTCOMES.c.call_kind).in_(delivered_before))
-        )
-        [(count,)] = self._read(query)
-        return int(count)
+        earlier = [attempt for (attempt,) in self._read(select(RUNS.c.id).where(*self._earlier()))]
+        before = {call for attempt in earlier for call in self._delivered(attempt, batch)}
+        return sum(call in before for call in self._delivered(self.id, batch)) if before else 0
+
+    def _delivered(self, attempt: int, batch: int) -> Iterator[tuple[str, str]]:
+        for mark in recorded(self._database, self._labels, attempt, batch):
+            if mark.outcome is Outcome.DELIVERED:
+                yield mark.key, mark.call
 
     def finish(self, rows_read: int, outcomes: Mapping[Outcome, int]) -> None:
         """Record the end of the attempt and its totals in rows; the last call counts."""
@@ -221,9 +201,6 @@ class Attempt:
     def _earlier(self) -> tuple[ColumnElement[bool], ...]:
         """Choose the attempts of the run before this one."""
         return (*_of_run(self.ref), RUNS.c.attempt < self.ref.attempt)
-
-    def _of_batch(self, batch: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        return (OUTCOMES.c.attempt_id == self.id, OUTCOMES.c.batch == batch)
 
     def _read(self, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
         return self._database.fetch("be asked about a batch", query)

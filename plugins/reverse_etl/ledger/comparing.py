@@ -9,9 +9,8 @@ from sqlalchemy import and_, case, func, select
 from reverse_etl.delivery.plan import Known
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
-from reverse_etl.ledger.marking import DELIVERED
 from reverse_etl.ledger.records import WHOLE_ROW
-from reverse_etl.ledger.schema import NOT_CLOSED, OPEN_BATCHES, QUARANTINE, ROW_STATES
+from reverse_etl.ledger.schema import DELIVERED, NOT_CLOSED, OPEN_BATCHES, QUARANTINE, ROW_STATES
 
 NOTHING_OPEN = -1
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from reverse_etl.delivery.journal import Mark, unchanged
+from reverse_etl.delivery.journal import Marks, unchanged
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.delivery.plan import Known
 from reverse_etl.ledger.attempts import Attempt
 from reverse_etl.ledger.comparing import Comparison
-from reverse_etl.ledger.marking import Alike
 from reverse_etl.ledger.records import Marked
 
 FINAL = (Outcome.DELIVERED, Outcome.SUPPRESSED)
@@ -43,7 +41,7 @@ class Compared:
             return None
         return self._unchanged.get(call) or self._unchanged.setdefault(call, unchanged(call))
 
-    async def mark(self, marks: Sequence[Mark]) -> None:
+    async def mark(self, marks: Sequence[Marks]) -> None:
         """Nothing is sent, so there is nothing to mark."""
 
 
@@ -70,7 +68,7 @@ class BatchJournal:
             for marked in attempt.outcomes(batch)
             if marked.outcome in FINAL or not sends
         }
-        self._held: list[Mark] = []
+        self._held: list[Marks] = []
         self._turn = asyncio.Lock()
         self._problem: Exception | None = None
         self.resumed = 0
@@ -98,7 +96,7 @@ class BatchJournal:
             return result
         return None if self._compared is None else self._compared.settled(key, call, fingerprint)
 
-    async def mark(self, marks: Sequence[Mark]) -> None:
+    async def mark(self, marks: Sequence[Marks]) -> None:
         """Record results; raises LedgerUnavailable or ConfigurationError when they cannot be."""
         self._held += marks
         async with self._turn:
@@ -106,7 +104,7 @@ class BatchJournal:
                 raise self._problem
             held, self._held = self._held, []
             try:
-                await asyncio.to_thread(self._write, held)
+                await asyncio.to_thread(self._attempt.mark_alike, self._batch, held)
             except Exception as problem:
                 self._problem = problem
                 raise
@@ -124,42 +122,6 @@ class BatchJournal:
     def resent(self) -> int:
         """Return how many calls an earlier attempt had delivered that this one has delivered again."""
         return self._attempt.resent(self._batch)
-
-    def _write(self, held: Sequence[Mark]) -> None:
-        groups = _alike(held)
-        if groups is None:
-            self._attempt.mark(self._batch, [_marked(*mark) for mark in held])
-        else:
-            self._attempt.mark_alike(self._batch, groups)
-
-
-def _alike(held: Sequence[Mark]) -> list[Alike] | None:
-    """Return marks by result, the calls of a request mostly share one; None where a call of a row is in them twice."""
-    groups: dict[int, Alike] = {}
-    for key, result, fingerprint, place in held:
-        group = groups.get(id(result))
-        if group is None:
-            group = groups[id(result)] = Alike(result, [])
-        group.rows.append((place, key, fingerprint.hex() if fingerprint is not None else None))
-    places: defaultdict[str, set[int]] = defaultdict(set)
-    for result, rows in groups.values():
-        rows.sort()
-        places[result.call].update(place for place, _, _ in rows)
-    return list(groups.values()) if sum(map(len, places.values())) == len(held) else None
-
-
-def _marked(key: str, result: CallResult, fingerprint: bytes | None, place: int) -> Marked:
-    return Marked(
-        key,
-        result.call,
-        result.outcome,
-        result.code,
-        result.status,
-        result.tries,
-        result.request_id,
-        fingerprint,
-        place,
-    )
 
 
 def _result(marked: Marked) -> CallResult:

@@ -52,7 +52,7 @@ class Ledger:
         self._clock = clock
         self._labels = Labels(database)
         self._writers = Writers(database.dialect)
-        self._settling = Settling(database.dialect)
+        self._settling = Settling(database)
         self.quarantine = Quarantine(database)
         self.budgets = Budgets(database)
         self.watermarks = Watermarks(database, clock)
@@ -114,7 +114,7 @@ class Ledger:
 
         Marks count from the `settle` or `close` of their batch on.
         """
-        self._settling.settle_closed(self._database, self._labels.find(sync))
+        self._settling.settle_closed(self._labels.find(sync))
         columns = [ROW_STATES.c[name] for name in ("row_key", "call_kind", "fingerprint", "delivered_at", "outcome")]
         query = select(*columns).where(
             ROW_STATES.c.sync == self._labels.number(sync), ROW_STATES.c.delivered_at.is_not(None)
@@ -130,7 +130,7 @@ class Ledger:
 
     def comparison(self, sync: str) -> Comparison:
         """Return what a run begun now would know to be at the platform; nothing new is recorded."""
-        self._settling.settle_closed(self._database, self._labels.find(sync))
+        self._settling.settle_closed(self._labels.find(sync))
         return Comparison(self._database, self._labels, sync)
 
     def mappings(self, sync: str) -> list[str]:
@@ -160,13 +160,13 @@ class Ledger:
     def suspects(self, sync: str) -> Suspects:
         """Return the rows of a sync that may be at the platform unconfirmed, to be added to."""
         number, whole_row = self._labels.number(sync), self._labels.number(WHOLE_ROW)
-        self._settling.settle_closed(self._database, number)
+        self._settling.settle_closed(number)
         return Suspects(self._database, number, whole_row, int(self._clock() * MICROSECONDS))
 
     def known_rows(self, sync: str) -> KnownRows:
         """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""
         number = self._labels.number(sync)
-        self._settling.settle_closed(self._database, number)
+        self._settling.settle_closed(number)
         return KnownRows(self._database, number)
 
     def purge(self, older_than: timedelta, *, states_older_than: timedelta | None = None) -> Purged:
@@ -174,7 +174,7 @@ class Ledger:
 
         Row states stay unless `states_older_than` is given: a row without one counts as never delivered.
         """
-        self._settling.settle_closed(self._database)
+        self._settling.settle_closed()
         return purge_old(self._database, self._clock, older_than, states_older_than)
 
     def syncs(self) -> list[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, func, select, union
+import orjson
+from sqlalchemy import ColumnElement, Connection, Delete, Row, Table, Update, delete, func, select, union, update
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.records import Clock, Purged
-from reverse_etl.ledger.schema import OUTCOMES, QUARANTINE, ROW_STATES, RUNS, WATERMARK_READS
+from reverse_etl.ledger.schema import MARKS, QUARANTINE, ROW_STATES, RUNS, WATERMARK_READS
 from reverse_etl.ledger.times import MICROSECONDS
 
 KEYS_PER_SCAN = 5_000
@@ -50,9 +52,9 @@ def purge_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -
 
     `label` is the number of the sync's name. Another sync may have the same keys for other people.
     """
-    attempts = database.read("list runs", lambda connection: list(connection.scalars(_runs_of(sync))))
+    attempts = _attempts_of(database, sync)
     return Purged(
-        outcomes=sum(_purge_keys_of_outcomes(database, attempts, chunk) for chunk in chunks(keys, KEYS_PER_SCAN)),
+        outcomes=_remove(database, attempts, frozenset(keys)),
         row_states=sum(
             _delete(database, ROW_STATES, ROW_STATES.c.sync == label, ROW_STATES.c.row_key.in_(chunk))
             for chunk in chunks(keys)
@@ -66,6 +68,7 @@ def purge_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -
 
 def count_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -> Purged:
     """Return how many rows of each table `purge_keys` would remove."""
+    attempts = _attempts_of(database, sync)
 
     def count(table: Table, of_sync: ColumnElement[bool]) -> int:
         query = select(func.count()).select_from(table).where(of_sync)
@@ -75,7 +78,7 @@ def count_keys(database: Database, sync: str, label: int, keys: Sequence[str]) -
         )
 
     return Purged(
-        outcomes=count(OUTCOMES, OUTCOMES.c.attempt_id.in_(_runs_of(sync))),
+        outcomes=sum(mark.calls - len(left) for mark, left in _touched(database, attempts, frozenset(keys))),
         row_states=count(ROW_STATES, ROW_STATES.c.sync == label),
         quarantine=count(QUARANTINE, QUARANTINE.c.sync == sync),
     )
@@ -87,52 +90,54 @@ def sync_names(database: Database) -> list[str]:
     return database.read("list syncs", lambda connection: sorted(connection.scalars(names)))
 
 
-def _runs_of(sync: str) -> Select[int]:
-    return select(RUNS.c.id).where(RUNS.c.sync == sync)
+def _attempts_of(database: Database, sync: str) -> Sequence[int]:
+    query = select(RUNS.c.id).where(RUNS.c.sync == sync)
+    return database.read("list runs", lambda connection: list(connection.scalars(query)))
 
 
-def _purge_keys_of_outcomes(database: Database, attempts: Sequence[int], keys: Sequence[str]) -> int:
-    """Find the keys by reading all outcomes of the attempts, which locks nothing, then remove them by primary key."""
-    columns = (OUTCOMES.c.attempt_id, OUTCOMES.c.batch, OUTCOMES.c.row_key)
-    found: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
-    for of_attempts in chunks(attempts, KEYS_PER_SCAN):
-        query = select(*columns).where(OUTCOMES.c.attempt_id.in_(of_attempts), OUTCOMES.c.row_key.in_(keys))
-        for attempt, batch, key in database.fetch("look up rows", query.distinct()):
-            found[attempt, batch].append(key)
-    return sum(
-        _delete(
-            database,
-            OUTCOMES,
-            OUTCOMES.c.attempt_id == attempt,
-            OUTCOMES.c.batch == batch,
-            OUTCOMES.c.row_key.in_(chunk),
-        )
-        for (attempt, batch), of_batch in found.items()
-        for chunk in chunks(of_batch)
-    )
+def _touched(
+    database: Database, attempts: Sequence[int], keys: frozenset[str]
+) -> Iterator[tuple[Row[Any], list[tuple[int, str, str | None]]]]:
+    """Yield the marks that have rows with the keys, each with its other rows. All marks are read, which locks nothing.
+
+    Those of a batch are read at once.
+    """
+    batches = select(MARKS.c.attempt_id, MARKS.c.batch).distinct()
+    query = select(MARKS.c.id, MARKS.c.calls, MARKS.c.marked_rows)
+    for attempt in attempts:
+        for _, batch in database.fetch("list what there is", batches.where(MARKS.c.attempt_id == attempt)):
+            of_batch = query.where(MARKS.c.attempt_id == attempt, MARKS.c.batch == batch)
+            for mark in database.fetch("look up rows", of_batch):
+                left = [row for row in orjson.loads(mark.marked_rows) if row[1] not in keys]
+                if len(left) < mark.calls:
+                    yield mark, left
 
 
-def _distinct(database: Database, column: Column[int], *where: ColumnElement[bool]) -> list[int]:
-    """Return the values of a column of a key, each looked up as the one after the last: they are few, the rows many."""
-
-    def values(connection: Connection) -> list[int]:
-        found: list[int] = []
-        query = select(func.min(column)).where(*where)
-        value = connection.scalar(query)
-        while value is not None:
-            found.append(value)
-            value = connection.scalar(query.where(column > value))
-        return found
-
-    return database.read("list what there is", values)
+def _remove(database: Database, attempts: Sequence[int], keys: frozenset[str]) -> int:
+    """Take rows out of marks; return how many."""
+    removed = 0
+    for mark, left in _touched(database, attempts, keys):
+        it = MARKS.c.id == mark.id
+        change = update(MARKS).where(it).values(calls=len(left), marked_rows=orjson.dumps(left).decode())
+        statement = change if left else delete(MARKS).where(it)
+        database.write("be purged", partial(_execute, statement=statement))
+        removed += mark.calls - len(left)
+    return removed
 
 
 def _purge_attempt(database: Database, attempt: int) -> int:
-    of_attempt = OUTCOMES.c.attempt_id == attempt
-    batches = _distinct(database, OUTCOMES.c.batch, of_attempt)
-    return sum(_delete(database, OUTCOMES, of_attempt, OUTCOMES.c.batch == batch) for batch in batches)
+    of_attempt = MARKS.c.attempt_id == attempt
+    [(calls,)] = database.fetch("be counted", select(func.coalesce(func.sum(MARKS.c.calls), 0)).where(of_attempt))
+    batches = select(MARKS.c.batch).where(of_attempt).distinct()
+    for (batch,) in database.fetch("list what there is", batches):
+        _delete(database, MARKS, of_attempt, MARKS.c.batch == batch)
+    return int(calls)
+
+
+def _execute(connection: Connection, *, statement: Delete | Update) -> int:
+    return connection.execute(statement).rowcount
 
 
 def _delete(database: Database, table: Table, *where: ColumnElement[bool]) -> int:
     statement = delete(table).where(*where)
-    return database.write("be purged", lambda connection: connection.execute(statement).rowcount)
+    return database.write("be purged", partial(_execute, statement=statement))

@@ -3,11 +3,11 @@
 - Moments are microseconds since 1970-01-01 UTC in a BIGINT. SQLite has no type for them, MySQL's has no time zone and
   drops fractions by default: a number is the same in all three databases and compares as it should.
 - Hashes and fingerprints are 32 hexadecimal characters: bytes have no place in the JSON in which rows are written.
-- `outcomes` has the place of a row in its batch in its key, before the hash: rows then come in the order of the table.
-  In the order of hashes each one would go to another page, which takes SQLite six times as long.
+- `marks` grows with the requests, not with the rows: what the calls of a request have in common is there once, and the
+  rows are one JSON text that is taken apart when somebody asks. The view `outcomes` shows a line per call.
 - No column has a name that is a reserved word somewhere, so that one query runs on all three.
-- `outcomes` and `row_states` grow with the rows, so words are numbers there, explained by `labels`; the tables people
-  look into hold the words. For the same reason nothing has a foreign key: millions of inserts would each check one.
+- In `marks` and `row_states`, which are large, words are numbers, explained by `labels`; the tables people look into
+  hold the words. For the same reason nothing has a foreign key: millions of inserts would each check one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from reverse_etl.ledger.records import (
 VERSION_TABLE = "ledger_version"
 """Not Alembic's default, which is Airflow's table where somebody lets the two share a database."""
 
-HEAD = "0005"
+HEAD = "0006"
 """The version of the schema this code works with."""
 
 OUTCOME_NUMBERS = {
@@ -55,6 +55,10 @@ OUTCOME_NUMBERS = {
     Outcome.FAILED: 6,
 }
 """As stored; the first labels are these words under these numbers. A number is never given another meaning."""
+
+OUTCOME_OF = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
+
+DELIVERED = OUTCOME_NUMBERS[Outcome.DELIVERED]
 
 FIRST_FREE_LABEL = 100
 
@@ -79,6 +83,11 @@ def _hash() -> TypeEngine[str]:
 def _long_text() -> TypeEngine[str]:
     """Text of any length; MySQL's TEXT ends at 64 KB."""
     return Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def _long_ascii() -> TypeEngine[str]:
+    """As `_long_text`, of digits, letters and brackets: a byte each."""
+    return Text().with_variant(mysql.MEDIUMTEXT(charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
 
 
 LABELS = Table(
@@ -106,22 +115,22 @@ RUNS = Table(
     UniqueConstraint("dag_id", "run_id", "sync", "attempt", name="runs_attempt"),
 )
 
-OUTCOMES = Table(
-    "outcomes",
+MARKS = Table(
+    "marks",
     METADATA,
-    Column("attempt_id", Integer, primary_key=True, autoincrement=False),
-    Column("batch", Integer, primary_key=True, autoincrement=False),
-    Column("call_kind", Integer, primary_key=True, autoincrement=False),
-    Column("place", Integer, primary_key=True, autoincrement=False),
-    Column("row_key", _hash(), primary_key=True),
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("attempt_id", Integer, nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("call_kind", Integer, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
     Column("code", Integer, nullable=False),
     Column("status", SmallInteger),
     Column("tries", Integer, nullable=False),
     Column("request_id", _text(LONGEST_REQUEST_ID)),
-    Column("fingerprint", _hash()),
     Column("at", BigInteger, nullable=False),
-    Column("outcome", SmallInteger, nullable=False),
-    sqlite_with_rowid=False,
+    Column("calls", Integer, nullable=False),
+    Column("marked_rows", _long_ascii(), nullable=False),
+    Index("marks_batch", "attempt_id", "batch"),
 )
 
 ROW_STATES = Table(

@@ -5,7 +5,7 @@ Starlette's request objects cost more than the work of a hot endpoint, so the ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qs
@@ -152,14 +152,16 @@ def person(kind: str, identifier: str) -> str:
     return f"{kind}:{identifier.lower() if kind == 'email' else identifier}"
 
 
-def people_in(body: object) -> Iterator[str]:
-    """Go through the persons that the keys email and userId of a body name; none when it is not an object."""
-    if not isinstance(body, dict):
-        return
-    for kind in ("email", "userId"):
-        identifier = body.get(kind)
-        if isinstance(identifier, str):
-            yield person(kind, identifier)
+def people_in(bodies: Iterable[object]) -> dict[str, None]:
+    """Return the persons that the keys email and userId of bodies name, each once; none where one is no object."""
+    people: dict[str, None] = {}
+    for body in bodies:
+        if isinstance(body, dict):
+            for kind in ("email", "userId"):
+                identifier = body.get(kind)
+                if isinstance(identifier, str):
+                    people[person(kind, identifier)] = None
+    return people
 
 
 def json_answer(status: int, body: object, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

@@ -111,7 +111,7 @@ class FaultRule(BaseModel):
         The draw depends on the seed and the row alone, so that it does not matter which of several requests in
         flight comes first.
         """
-        if self._wanted and self._wanted.isdisjoint(people_in(row)):
+        if self._wanted and self._wanted.isdisjoint(people_in([row])):
             return False
         if self.share is None:
             return True

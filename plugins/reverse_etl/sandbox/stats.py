@@ -38,11 +38,8 @@ class Stats:
             self._bulk_rows[endpoint] += rows
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
-        overlaps = False
-        for person in people:
-            overlaps = overlaps or person in self._people
-            self._people[person] += 1
-        self._person_overlaps += overlaps
+        self._person_overlaps += not self._people.keys().isdisjoint(people)
+        self._people.update(people)
 
     def end(self, endpoint: str, people: tuple[str, ...], verdict: str) -> None:
         """Count a request that is over; `verdict` is its status, or the name of the fault that left it unanswered."""

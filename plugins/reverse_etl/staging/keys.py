@@ -109,11 +109,17 @@ class PersonWatch:
     def __call__(self, rows: Sequence[Row]) -> None:
         """Note rows, in the order in which they are written."""
         for value_of, digests in self._seen:
-            digests.add(
-                f"\0{place}" if value in (None, "") else str(value).casefold()
-                for place, value in enumerate(map(value_of, rows), self._rows)
-            )
+            digests.add(self._texts(list(map(value_of, rows))))
         self._rows += len(rows)
+
+    def _texts(self, values: Sequence[Any]) -> Iterable[str]:
+        """Return what tells people apart, ignoring case; a row without the identifier is about nobody else's."""
+        if set(map(type, values)) == {str} and "" not in values:
+            return map(str.casefold, values)
+        return (
+            f"\0{place}" if value in (None, "") else str(value).casefold()
+            for place, value in enumerate(values, self._rows)
+        )
 
     def apart(self, batches: Sequence[BatchRef]) -> int:
         """Return how many rows are about a person of whom an earlier batch has a row: these have no order."""

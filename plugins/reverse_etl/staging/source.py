@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
 import MySQLdb
 import MySQLdb.connections
+from MySQLdb.constants import FIELD_TYPE
+from MySQLdb.times import DateTime_or_None
 
 from reverse_etl.errors import ConfigurationError, SourceError
 from reverse_etl.staging.columns import Description, SourceColumn, describe_columns
@@ -60,6 +63,8 @@ class _Result(Protocol):
 class _Connection(Protocol):
     """What is used of a connection of MySQLdb."""
 
+    @property
+    def converter(self) -> MutableMapping[int, object]: ...
     @property
     def open(self) -> bool: ...
     def close(self) -> None: ...
@@ -176,6 +181,7 @@ def _run(
         for command in session:
             connection.query(command.encode())
             connection.store_result()
+    connection.converter[FIELD_TYPE.DATETIME] = connection.converter[FIELD_TYPE.TIMESTAMP] = _moment
     query = _bind(connection, statement, parameters)
     with source_errors("running the query", statement):
         connection.query(query)
@@ -183,6 +189,14 @@ def _run(
     if result is None:
         raise SourceError("the query returns no columns; write a SELECT without INTO")
     return QueryStream(connection, result, statement, fetch_rows)
+
+
+def _moment(text: str) -> object:
+    """Return a moment from MySQL's text, in a tenth of MySQLdb's time, whose word counts for what is no moment."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return DateTime_or_None(text)
 
 
 def _bind(connection: _Connection, statement: Statement, parameters: Mapping[str, object]) -> bytes:

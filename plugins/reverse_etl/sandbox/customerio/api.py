@@ -103,8 +103,8 @@ class CustomerIoApi:
     def people(self, request: Request, rows: list[Any]) -> tuple[str, ...]:
         """Return whom the request is about, as `userId:...`, each once; empty when it does not say."""
         if rows:
-            return tuple(dict.fromkeys(someone for row in rows for someone in people_in(row)))
-        return tuple(people_in(request.payload if request.body else None))
+            return tuple(people_in(rows))
+        return tuple(people_in([request.payload] if request.body else []))
 
     def answer(self, endpoint: Endpoint, request: Request) -> Answer:
         """Judge key, rate, size and messages; in strict mode say what is wrong, else drop it in silence."""

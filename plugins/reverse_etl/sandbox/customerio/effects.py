@@ -43,7 +43,7 @@ class Effects:
         user_id, anonymous_id = message.get("userId"), message.get("anonymousId")
         traits: Traits = message.get("traits") or {}
         email = _email_of(traits)
-        if email is not None and self.state.is_suppressed(email):
+        if email is not None and self.state.suppressed and self.state.is_suppressed(email):
             raise LostError("suppressed")
         identifier = user_id or (email if self._settings.identify_by_email_trait else None)
         if not identifier:

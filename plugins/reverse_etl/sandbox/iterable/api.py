@@ -53,11 +53,11 @@ class IterableApi:
     def people(self, request: Request, rows: list[Any]) -> tuple[str, ...]:
         """Return whom the request is about, as `email:...` and `userId:...`, each once; empty when it does not say."""
         if rows:
-            return tuple(dict.fromkeys(someone for row in rows for someone in people_in(row)))
+            return tuple(people_in(rows))
         if request.argument:
             kind = "userId" if "/byUserId/" in request.path else "email"
             return (person(kind, request.argument),)
-        return tuple(people_in(request.payload if request.body else _query_identifiers(request)))
+        return tuple(people_in([request.payload if request.body else _query_identifiers(request)]))
 
     def answer(self, endpoint: routes.Endpoint, request: Request) -> Answer:
         """Judge key, rate and token, then let the endpoint answer."""
