@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
+from copy import copy
 
 from reverse_etl.errors import ConfigurationError
 
@@ -25,6 +26,7 @@ class KeyHasher:
             )
         # Copies of a hash that has taken in the key already cost half of new ones.
         self._keyed = hashlib.blake2b(key=hashlib.blake2b(secret.encode(), digest_size=32).digest(), digest_size=16)
+        self._of_call = self._keyed
 
     def __call__(self, values: Iterable[object]) -> str:
         """Return the hash of the key values, in their order."""
@@ -32,9 +34,20 @@ class KeyHasher:
         hashing.update(join_key(values))
         return hashing.hexdigest()
 
+    def for_account(self, account: str) -> KeyHasher:
+        """Return one whose fingerprints are of calls to an account: what one account holds, another need not hold.
+
+        `account` is a hash, all of which have the same length.
+        """
+        of_call = self._keyed.copy()
+        of_call.update(account.encode())
+        other = copy(self)
+        other._of_call = of_call  # noqa: SLF001 - another of its own class
+        return other
+
     def fingerprint(self, body: bytes) -> bytes:
         """Return 16 bytes that stand for the body of a rendered call: another body has others."""
-        hashing = self._keyed.copy()
+        hashing = self._of_call.copy()
         hashing.update(body)
         return hashing.digest()
 

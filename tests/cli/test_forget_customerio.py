@@ -193,3 +193,23 @@ def test_rows_of_people_forgotten_from_here_are_held_back_until_that_is_lifted(
         assert [(why["code"], why["rows"]) for why in dry["refused"]] == [("forgotten_here", 2)]
         asked("unsuppress")
         assert ran().counts == everybody
+
+
+def test_somebody_whose_block_was_lifted_is_sent_again_although_nothing_changed(
+    workspace: SandboxServer, reverse_etl: Command, run_sync: Callable[..., Finished], views: Callable[..., None]
+) -> None:
+    """Suppressing deleted them: what was delivered before is gone."""
+    views(ZOE)
+    destination = CustomerIODestination(
+        user_id="email", identify=Identify((Field("first_name"),)), track=Track("page_view", timestamp="event_time")
+    )
+
+    def ran() -> dict[str, int]:
+        return run_sync(destination=destination, sync_sends="changed").counts
+
+    assert ran() == {"read": 1, "delivered": 1}
+    assert reverse_etl("forget", "--email", ZOE, "--action", "suppress", *ASKED).code == 0
+    assert ran() == {"read": 1, "suppressed": 1}
+    assert reverse_etl("forget", "--email", ZOE, "--action", "unsuppress", *ASKED).code == 0
+    assert ran() == {"read": 1, "delivered": 1}
+    assert ran() == {"read": 1, "unchanged": 1}

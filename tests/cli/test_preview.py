@@ -13,6 +13,7 @@ from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.sandbox.testing import SandboxServer
 from tests.cli.conftest import Answer, Command
 from tests.operators.conftest import DAY, Finished
+from tests.operators.dag_files import write_dag
 from tests.operators.test_bad_days import add_many
 
 pytestmark = pytest.mark.integration
@@ -134,3 +135,47 @@ def test_it_says_why_rows_would_be_refused_and_names_one_of_each(preview: Comman
     assert "refused reason field number such as row" in answer.words
     assert f"invalid not_a_boolean candidate 2 {refused[0]['sample']}" in answer.words
     assert "example.com" not in answer.out
+
+
+@pytest.fixture
+def changes(reverse_etl: Command, shop: Shop, tmp_path: Path) -> Callable[[str], None]:
+    """Write a DAG whose sync reads on from a watermark; return a function that does so again with another ORDER BY."""
+
+    def write(order: str) -> None:
+        where = (
+            "WHERE event_time >= %(after_time)s AND (event_time > %(after_time)s OR id > %(after_key)s)"
+            " AND event_time < %(before_time)s"
+        )
+        query = f"SELECT id AS view_id, email, first_name, candidate, page, event_time FROM views {where}{order}"
+        path = write_dag(tmp_path / "dags", "changes", query=query)
+        incremental = "incremental=Incremental('event_time', 'view_id', timedelta(0)),\n    destination="
+        imports = "from datetime import timedelta\nfrom reverse_etl.incremental import Incremental\n"
+        path.write_text(imports + path.read_text().replace("destination=", incremental))
+
+    write(" ORDER BY event_time, id")
+    return write
+
+
+def test_a_sync_with_a_watermark_is_read_on_from_there_unless_a_day_is_named(
+    reverse_etl: Command, changes: Callable[[str], None], views: Add
+) -> None:
+    for number in range(1, 5):
+        views(f"p{number}@example.com")
+    assert "PREVIEW of changes for all rows, sending all" in reverse_etl("preview", "changes").out
+    assert reverse_etl("watermark", "set", "changes", "--time", f"{DAY}T08:00:00", "--key", "3", "--yes").code == 0
+    answer = reverse_etl("preview", "changes")
+    assert f"PREVIEW of changes for rows after {DAY} 08:00:00+00:00 (UTC), sending all" in answer.out
+    found = json.loads(reverse_etl("preview", "changes", "--json").out)
+    assert (found["read"], found["day"], found["after"]) == (1, None, f"{DAY}T08:00:00+00:00")
+    assert json.loads(reverse_etl("preview", "changes", "--date", DAY, "--json").out)["read"] == 4
+
+
+@pytest.mark.parametrize("options", [(), ("--date", DAY)])
+def test_rows_a_run_would_refuse_for_their_order_are_refused(
+    reverse_etl: Command, changes: Callable[[str], None], views: Add, options: tuple[str, ...]
+) -> None:
+    views("one@example.com")
+    views("two@example.com")
+    changes(" ORDER BY id DESC")
+    answer = reverse_etl("preview", "changes", *options)
+    assert (answer.code, "do not come in the order of event_time, view_id" in answer.err) == (2, True)

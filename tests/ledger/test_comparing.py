@@ -10,16 +10,19 @@ import pytest
 
 from reverse_etl.delivery.journal import Marks
 from reverse_etl.delivery.outcomes import CallResult, Outcome
+from reverse_etl.incremental import Incremental
 from reverse_etl.ledger.attempts import Attempt
 from reverse_etl.ledger.journal import BatchJournal
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.ledger.records import Marked
+from reverse_etl.ledger.schema import METADATA
 from tests.ledger.samples import FINGERPRINT, TRACK, UPDATE, Clock, delivered, failed, key, query, ref
 from tests.ledger.samples import rejected as refused
 from tests.ledger.test_settling import OTHER, suppressed, unchanged
 
 ANNA = (key("anna"), UPDATE)
 INVALID = Marked(key("anna"), "", Outcome.INVALID, "email_malformed")
+NO_CONSENT = Marked(key("anna"), "", Outcome.SUPPRESSED, "no_consent")
 
 
 def run(ledger: Ledger, name: str, *marked: Marked, attempt: int = 0, batch: int = 0) -> Attempt:
@@ -91,10 +94,36 @@ def test_a_row_that_left_the_quarantine_by_delivery_is_known_again(ledger: Ledge
     assert known(ledger) == {ANNA: OTHER.hex()}
 
 
+@pytest.mark.parametrize("held_back", [NO_CONSENT, suppressed("anna")], ids=["row", "call"])
+def test_a_row_that_was_held_back_since_counts_as_changed_until_it_is_delivered(
+    ledger: Ledger, held_back: Marked
+) -> None:
+    """The platform may have deleted the person meanwhile."""
+    run(ledger, "first", delivered("anna"), delivered("anna", TRACK), delivered("bert"))
+    run(ledger, "second", held_back)
+    bert = {(key("bert"), UPDATE): FINGERPRINT.hex()}
+    assert known(ledger) == {ANNA: None, (key("anna"), TRACK): None, **bert}
+    run(ledger, "third", delivered("anna"), delivered("anna", TRACK))
+    assert known(ledger) == {ANNA: FINGERPRINT.hex(), (key("anna"), TRACK): FINGERPRINT.hex(), **bert}
+
+
 def test_an_unchanged_call_keeps_its_state(ledger: Ledger) -> None:
     run(ledger, "first", delivered("anna"))
     run(ledger, "second", unchanged("anna"))
     assert known(ledger) == {ANNA: FINGERPRINT.hex()}
+
+
+def test_what_a_dry_run_asks_for_leaves_no_trace(ledger: Ledger, url: str) -> None:
+    run(ledger, "before", delivered("anna"), INVALID, NO_CONSENT)
+    ledger.begin(ref(run_id="killed")).open(0)
+    tables = [table.name for table in METADATA.sorted_tables]
+    before = {table: query(url, f"SELECT * FROM {table}") for table in tables}
+    for sync in ("page_views", "never run"):
+        ledger.comparison(sync).states([key("anna"), key("bert")])
+        ledger.mappings(sync)
+        ledger.watermarks.position(sync, Incremental("updated_at", "id", timedelta(0)))
+    ledger.blocked("a" * 32)
+    assert {table: query(url, f"SELECT * FROM {table}") for table in tables} == before
 
 
 # --- Runs that ended without a word ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from tests.ledger.mirror_tasks import APPROVE, DELIVER, EXTRACT, FIND, REMOVE, R
 
 KEYS = (1, 2, 3)
 PEOPLE = ("ann", "ben", "cid")
+NEW_KEY, STRANGER = 4, "dan"
 MAPPING = UserUpdate((Field("name"), Constant("member", value=True)))
 DELETE, MARK = DeleteUser(), UserUpdate((Constant("member", value=False),))
 TABLE = "CREATE TABLE mirrored (id INT PRIMARY KEY, email VARCHAR(100), name VARCHAR(50))"
@@ -136,10 +138,20 @@ def overtaken(world: World, *, key: int, stops: str, back: int, other: Play) -> 
     world.play(older, GOOD)
 
 
+def undone(world: World, *, key: int, mishap: Kill | Fault, reports: bool) -> None:
+    """Somebody leaves, or comes where the key is new, something happens to that, and it is undone in the source."""
+    leaves = key in world.rows
+    world.change([(key, GONE if leaves else STRANGER)])
+    task = REMOVE if leaves else DELIVER
+    world.start(Play(mishap=replace(mishap, task=task), reports=reports))
+    world.change([(key, BACK if leaves else GONE)])
+
+
 def replay(world: World) -> None:
     world.replay()
 
 
+BOOLEANS = st.booleans()
 NEWER_OR_OLDER = st.sampled_from([-1, -1, -2])
 KILLS = st.one_of(
     st.builds(Kill, st.sampled_from([DELIVER, REMOVE]), st.integers(1, 3), st.booleans()),
@@ -153,7 +165,7 @@ PLAYS = st.builds(
     until=st.sampled_from(["", "", "", "", DELIVER, FIND, APPROVE, REMOVE, REPORT]),
     mishap=st.one_of(st.none(), KILLS, KILLS, FAULTS),
     answer=st.sampled_from(["Approve", "Approve", "Reject", ""]),
-    reports=st.booleans(),
+    reports=BOOLEANS,
 )
 CHANGES = st.lists(
     st.tuples(
@@ -186,6 +198,12 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
         st.sampled_from([DELIVER, FIND, APPROVE, REMOVE, REMOVE]),
         st.sampled_from([LAST_CHANGED, *KEYS]),
         PLAYS,
+    ),
+    st.builds(
+        lambda key, mishap, reports: partial(undone, key=key, mishap=mishap, reports=reports),
+        st.sampled_from([*KEYS, NEW_KEY, NEW_KEY]),
+        st.one_of(KILLS, FAULTS),
+        BOOLEANS,
     ),
     st.just(replay),
 )

@@ -99,3 +99,14 @@ def test_people_are_blocked_until_their_account_lifts_it(ledger: Ledger, clock: 
     did("delete", "anna")
     assert ledger.blocked(ACCOUNT) == {key("anna"), key("cy"), key("dora")}
     assert ledger.blocked("b" * 32) == {key("gil")}
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(days=-400)])
+def test_a_clock_that_jumps_does_not_change_what_was_asked_last(ledger: Ledger, clock: Clock, jump: timedelta) -> None:
+    blocked = []
+    for place, action in enumerate(("suppress", "unsuppress", "suppress")):
+        ledger.privacy_job(replace(JOB, job=f"job-{place}", action=action)).mark([(key("anna"), DONE)])
+        blocked.append(ledger.blocked(ACCOUNT) == {key("anna")})
+        clock.now += jump.total_seconds()
+    assert blocked == [True, False, True]
+    assert [record.job.job for record in ledger.audit(key("anna"))] == ["job-2", "job-1", "job-0"]

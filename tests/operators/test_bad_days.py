@@ -6,6 +6,7 @@ import csv
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import orjson
@@ -431,3 +432,36 @@ def test_a_sync_without_events_only_updates(run_sync: Run, views: Callable[..., 
     only_events = IterableDestination(email="email", event=EventTrack("seen", created_at="event_time"))
     assert run_sync(destination=only_events).counts == {"read": 1, "delivered": 1}
     assert (len(sandbox.users()), len(sandbox.events())) == (1, 1)
+
+
+@pytest.mark.parametrize("changed", ["column", "type", "key"])
+def test_a_sync_changed_between_two_tries_says_what_its_batch_lacks_and_refuses_no_row(
+    run_sync: Run,
+    views: Callable[..., None],
+    sandbox: SandboxServer,
+    capsys: pytest.CaptureFixture[str],
+    changed: str,
+) -> None:
+    class Changed(DeliverOperator):
+        def execute(self, context: Any) -> None:
+            if context["ti"].try_number == 2:
+                self.sync = self.later()
+            super().execute(context)
+
+        def later(self) -> Any:
+            if changed == "key":
+                return replace(self.sync, key=("company",))
+            destination: Any = self.sync.destination
+            more = Field("company") if changed == "column" else Field("event_time", kind="integer")
+            user = replace(destination.user, fields=(*destination.user.fields, more))
+            return replace(self.sync, destination=replace(destination, user=user))
+
+    views("ada@example.com")
+    sandbox.faults([{"kind": "status", "status": 503, "times": 3}])
+    finished = run_sync(deliver=Changed)
+    assert (finished.state, finished.states("deliver")) == ("failed", ["failed"])
+    said = "column event_time holds datetime" if changed == "type" else "views.sql gives no column company"
+    out = capsys.readouterr().out
+    assert f"batch 0 was read before sync views was changed: {said}" in out
+    assert "clear the extract task to read its rows again" in out
+    assert sandbox.users() == []

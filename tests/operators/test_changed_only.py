@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from reverse_etl.customerio.config import CustomerIODestination, DeletePerson, Identify
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Field
-from reverse_etl.sandbox.testing import SandboxServer
-from tests.operators.conftest import QUERY, Finished, default_destination, local
+from reverse_etl.mirror import Mirror
+from reverse_etl.operators.preview import preview
+from reverse_etl.run_day import RunDay
+from reverse_etl.sandbox.testing import CUSTOMERIO_KEY, SandboxServer
+from reverse_etl.sync import Sync
+from tests.operators.conftest import DAY, QUERY, Finished, default_destination, local
 from tests.operators.test_bad_days import DeadOperator, add_many, views
 from tests.operators.test_replay import Quarantine, quarantine
 
@@ -126,6 +136,25 @@ def test_a_dry_run_tells_how_many_rows_only_the_mapping_changed(run: Run, shop: 
     assert run(destination=destination).counts == {"read": 21, "unchanged": 21}
 
 
+def test_a_preview_looks_back_at_a_mapping_that_its_mirror_would_refuse(
+    run: Run, views: Add, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Customer.io's mirror needs the time of an identify, which was not mapped before there was a mirror."""
+    connection = {"conn_type": "customerio", "host": sandbox.url, "password": CUSTOMERIO_KEY}
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERIO_DEFAULT", json.dumps(connection))
+    views("ada@example.com")
+    path = tmp_path / "all.sql"
+    path.write_text("SELECT id AS view_id, email, first_name, event_time FROM views")
+    before = CustomerIODestination(user_id="email", identify=Identify((Field("first_name"),)))
+    run(destination=before)
+    assert before.identify is not None
+    now = replace(before, identify=replace(before.identify, timestamp="event_time"))
+    sync = Sync("views", path, ("view_id",), now, send="changed", mirror=Mirror(DeletePerson()))
+    day = RunDay(date.fromisoformat(DAY))
+    found = preview(sync, day, sends_all=False, batch_rows=10, run_id="preview", log=logging.getLogger())
+    assert (found.problems, found.prediction["rows"]["changed_mapping"]) == ([], 1)
+
+
 @pytest.mark.parametrize(
     ("sync_sends", "param", "outcome"),
     [
@@ -211,9 +240,26 @@ def test_an_account_that_is_refused_leaves_what_was_delivered_before_known(
     run()
     shop("UPDATE views SET first_name = 'Grace' WHERE id = 3")
     connections(password="no-such-key")
-    assert run().counts == {"read": 4, "unchanged": 3, "failed": 1}
+    assert run().counts == {"read": 4, "failed": 4}
     connections()
     assert run().counts == {"read": 4, "unchanged": 3, "delivered": 1}
+
+
+def test_another_account_is_sent_everything(
+    run: Run, connections: Callable[..., None], shop: Shop, views: Add, sandbox: SandboxServer
+) -> None:
+    """As when a sync that was tried out elsewhere gets the connection it is for."""
+    add_many(shop, 3)
+    run()
+    with SandboxServer() as other:
+        connections(host=other.url)
+        assert run(dry_run=True).result["prediction"]["rows"]["changed"] == 3
+        assert run().counts == {"read": 3, "delivered": 3}
+        assert (len(other.users()), len(other.events())) == (3, 3)
+        assert run().counts == {"read": 3, "unchanged": 3}
+        views("new@example.com")
+        connections(host=other.url, extra={"tries": 2})
+        assert run().counts == {"read": 4, "unchanged": 3, "delivered": 1}
 
 
 def test_no_batch_of_a_run_that_ended_stays_open(

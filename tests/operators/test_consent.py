@@ -145,6 +145,25 @@ def test_a_dry_run_counts_them_and_a_real_run_is_the_same(run_sync: Run, views: 
     assert run_sync(WITH_COLUMN, consent=COLUMN).counts == {"read": 3, "delivered": 1, "suppressed": 2}
 
 
+def test_somebody_who_agrees_again_is_sent_although_nothing_changed(run_sync: Run, views: Add, shop: Shop) -> None:
+    by_table = QUERY.replace("SELECT", "SELECT objects AS no_mail,").replace("FROM views", "FROM views JOIN asked")
+
+    def ran() -> dict[str, int]:
+        return run_sync(by_table, consent=COLUMN, sync_sends="changed").counts
+
+    views("ada@example.com")
+    shop("CREATE TABLE asked SELECT 0 AS objects")
+    try:
+        assert ran() == {"read": 1, "delivered": 1}
+        shop("UPDATE asked SET objects = 1")
+        assert ran() == {"read": 1, "suppressed": 1}
+        shop("UPDATE asked SET objects = 0")
+        assert ran() == {"read": 1, "delivered": 1}
+        assert ran() == {"read": 1, "unchanged": 1}
+    finally:
+        shop("DROP TABLE asked")
+
+
 def test_a_run_with_only_such_people_sends_no_request_and_is_good(
     run_sync: Run, views: Add, sandbox: SandboxServer
 ) -> None:

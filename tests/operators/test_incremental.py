@@ -271,6 +271,21 @@ def test_a_row_without_a_time_is_refused_and_not_left_out(
     assert "column updated_at is NULL in a row of the query" in capsys.readouterr().out
 
 
+@once
+@pytest.mark.parametrize("day", ["2999-01-01", "9999-12-31"])
+def test_a_row_of_the_future_is_refused_and_the_watermark_does_not_wait_there(
+    run: Run, change: Change, watermark: Mark, sandbox: SandboxServer, capsys: pytest.CaptureFixture[str], day: str
+) -> None:
+    change(1, "08:00:00")
+    change(2, "08:00:00", day=day)
+    assert run().state == "failed"
+    assert "column updated_at of a row lies in the future" in capsys.readouterr().out
+    assert (sandbox.stats()["requests_total"], watermark()) == (0, None)
+    change(2, "09:00:00")
+    assert run().counts == {"read": 2, "delivered": 2}
+    assert watermark() == place("09:00:00", 2)
+
+
 @pytest.mark.parametrize("column_type", ["DATE"], indirect=True)
 def test_dates_are_read_again_for_a_day(run: Run, change: Change, watermark: Mark) -> None:
     change(5, "00:00:00")

@@ -158,11 +158,11 @@ def counted(delivered: Delivered) -> tuple[int, int]:
 
 @pytest.mark.parametrize("stop", ["key", "breaks"])
 def test_a_batch_that_stops_says_how_many_calls_it_resumed(
-    deliver: Callable[..., Delivered], connections: Callable[..., None], stop: str
+    deliver: Callable[..., Delivered], sandbox: SandboxServer, stop: str
 ) -> None:
     assert deliver("ada", "bob", breaks=True).totals.as_dict()["delivered"] == 2
     if stop == "key":
-        connections(password="no-such-key")
+        sandbox.faults([{"kind": "status", "status": 401, "match_email": "eve@example.com"}])
     stopped = deliver("ada", "bob", "eve", breaks=stop == "breaks")
     assert isinstance(stopped.stopped, AuthenticationRefused if stop == "key" else RuntimeError)
     assert counted(stopped) == (4, 0)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from MySQLdb.constants import FIELD_TYPE
 from upath import UPath
@@ -116,6 +116,7 @@ def test_rows_beyond_the_row_limit_are_not_looked_at(folder: StagingPath) -> Non
     check([(1,), (2,), (3,), (3,), (None,)], folder, row_limit=3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(-3, 3)), max_size=12), st.integers(1, 5))
 def test_it_refuses_what_a_set_would(values: list[int | None], batch_rows: int) -> None:
     folder = UPath("memory://keys/run")

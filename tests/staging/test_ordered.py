@@ -35,6 +35,14 @@ def ordered(*chunks: Sequence[Row], span: Span | None = None) -> OrderedRows:
     return OrderedRows(ListStream(COLUMNS, chunks), INCREMENTAL, span or Span())
 
 
+def test_a_row_later_than_the_latest_there_may_be_is_refused() -> None:
+    stream = ListStream(COLUMNS, [[(1, at(5))], [(2, at(5)), (3, at(6))]])
+    rows = iter(OrderedRows(stream, INCREMENTAL, Span(), latest=aware(5)))
+    assert list(next(rows)) == [(1, at(5))]
+    with pytest.raises(SourceError, match="column updated_at of a row lies in the future"):
+        next(rows)
+
+
 @pytest.mark.parametrize(
     ("chunks", "message"),
     [

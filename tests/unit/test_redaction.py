@@ -33,3 +33,11 @@ def test_a_hash_shows_nothing_of_the_key() -> None:
 )
 def test_different_keys_never_join_to_the_same_bytes(one: tuple[object, ...], other: tuple[object, ...]) -> None:
     assert join_key(one) != join_key(other)
+
+
+def test_the_same_call_to_another_account_has_another_fingerprint_and_its_row_the_same_hash() -> None:
+    plain = KeyHasher(SECRET)
+    one, other = plain.for_account("a" * 32), plain.for_account("b" * 32)
+    assert len({hasher.fingerprint(b"{}") for hasher in (plain, one, other)}) == 3
+    assert one.for_account("b" * 32).fingerprint(b"{}") == other.fingerprint(b"{}")
+    assert plain((1,)) == one((1,)) == other((1,))

@@ -71,7 +71,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="preview")
     parser.add_argument("sync", metavar="SYNC", help="the name of the sync, as Sync(name=...) has it")
-    parser.add_argument("--date", metavar="DAY", help="the UTC day (default: the day that just ended)")
+    parser.add_argument(
+        "--date", metavar="DAY", help="the UTC day (default: the day that just ended, or on from the watermark)"
+    )
     parser.add_argument("--window-days", type=_count, metavar="DAYS", help="days of rows (default: as the DAG has it)")
     parser.add_argument("--send", choices=("all", "changed"), help="what to send (default: as the sync says)")
     parser.add_argument("--batch-rows", type=_count, default=50_000, help="rows of one batch (default: 50000)")

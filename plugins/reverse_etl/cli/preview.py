@@ -9,8 +9,12 @@ from typing import Any
 
 from reverse_etl.cli.quarantine import known_syncs
 from reverse_etl.cli.screen import Screen
+from reverse_etl.incremental import Span
 from reverse_etl.operators.preview import preview
+from reverse_etl.operators.reading import span_read_next
+from reverse_etl.operators.syncs import Syncs
 from reverse_etl.run_day import RunDay, day_on_request
+from reverse_etl.sync import Sync
 
 WORDS = {
     "new": "never delivered before",
@@ -33,31 +37,50 @@ def show(options: Namespace, screen: Screen) -> int:
     """Say what a run of a sync would do; no request leaves."""
     syncs = known_syncs(options)
     sync = syncs.one(options.sync)
-    window_days = options.window_days or syncs.window_days.get(sync.name, WINDOW_DAYS)
-    day = day_on_request(options.date, datetime.now(UTC))
+    window = _window(syncs, sync, options)
     sends = options.send or sync.send
     found = preview(
         sync,
-        RunDay(day, window_days),
+        window,
         sends_all=sends == "all",
         batch_rows=options.batch_rows,
         run_id=f"preview-{uuid.uuid4().hex[:8]}",
         log=screen,
     )
-    facts: dict[str, Any] = {"sync": sync.name, "day": day.isoformat(), "send": sends, "read": found.read}
+    facts: dict[str, Any] = {"sync": sync.name, **_read(window), "send": sends, "read": found.read}
     if found.leaving is not None:
         facts["leaving"] = found.leaving.as_dict()
     if options.json:
         screen.json({**facts, "prediction": found.prediction, "problems": found.problems})
     else:
+        screen.say(f"PREVIEW of {sync.name} {_named(window)}, sending {sends}: nothing was sent.")
         _say(screen, facts, found.prediction)
     for problem in found.problems:
         screen.complain(problem)
     return STOPPED if found.problems else 0
 
 
+def _window(syncs: Syncs, sync: Sync, options: Namespace) -> RunDay | Span:
+    """Return what a run with this date would read: an incremental sync without one reads on from its watermark."""
+    if sync.incremental is not None and not options.date:
+        return span_read_next(sync.name, sync.incremental)
+    window_days = options.window_days or syncs.window_days.get(sync.name, WINDOW_DAYS)
+    return RunDay(day_on_request(options.date, datetime.now(UTC)), window_days)
+
+
+def _read(window: RunDay | Span) -> dict[str, str | None]:
+    if isinstance(window, RunDay):
+        return {"day": window.day.isoformat()}
+    return {"day": None, "after": window.after and window.after.time.isoformat()}
+
+
+def _named(window: RunDay | Span) -> str:
+    if isinstance(window, RunDay):
+        return f"for {window.day}"
+    return f"for rows after {window.after.time} (UTC)" if window.after else "for all rows"
+
+
 def _say(screen: Screen, facts: dict[str, Any], prediction: dict[str, Any]) -> None:
-    screen.say(f"PREVIEW of {facts['sync']} for {facts['day']}, sending {facts['send']}: nothing was sent.")
     screen.say("")
     rows = [(name, count, WORDS[name]) for name, count in prediction["rows"].items() if count]
     screen.table(("rows", "number", "meaning"), rows or [("read", 0, "the query gives none")])

@@ -69,16 +69,18 @@ class DeliveryEngine:
         self.totals = Totals()
 
     async def deliver(
-        self, source: Iterator[Row], destination: Destination, is_blocked: IsBlocked | None = None
+        self, source: Iterator[Row], destination: Destination, is_blocked: IsBlocked | None = None, account: str = ""
     ) -> None:
         """Deliver all rows to `destination`; every one has a result in `totals` and in `on_result` at the end.
 
-        A row for which `is_blocked` holds ends `suppressed` with the code `forgotten_here`, and is not sent.
+        A row for which `is_blocked` holds ends `suppressed` with the code `forgotten_here`, and is not sent. A call
+        equals one the journal knows only where that went to the same `account`, the hash of which may be given.
         Raise AccountRefused when the platform refuses the account, DestinationUnavailable when it fails too often in
         a row; rows not sent by then have the outcome `failed` with the code `not_sent`. Raise at once what the journal
         raises: then some rows may have no result, and `abandon` gives them one.
         """
         self._destination = destination
+        self._hash_key = self._hash_key.for_account(account)
         self._packers = Packers(destination.pack_limit)
         reader = self._reader = Reader(
             source,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from reverse_etl.delivery.destination import Call, PackLimit, RenderedRow
 from reverse_etl.delivery.outcomes import ARRIVED, CallResult
@@ -46,7 +47,8 @@ class RowInFlight:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to be sent: every call was made, or one did not arrive."""
-        return len(self.results) == len(self.rendered.calls) or not self.may_go_on
+        made = self.results
+        return len(made) == len(self.rendered.calls) or bool(made and made[-1].outcome not in ARRIVED)
 
 
 class Packer:
@@ -80,16 +82,16 @@ class Packer:
 
     def take(self) -> list[tuple[RowInFlight, Call]]:
         """Return the next pack, in the order the rows came; a row too large for any pack goes alone."""
-        pack: list[tuple[RowInFlight, Call]] = []
-        size = 0
-        while self._rows and len(pack) < self.limit.calls:
-            more = len(self._rows[0][1].body)
-            if pack and size + more > self.limit.body_bytes:
+        most, largest = self.limit.calls, self.limit.body_bytes
+        size = count = 0
+        for _, call in islice(self._rows, most):
+            more = len(call.body)
+            if count and size + more > largest:
                 break
-            pack.append(self._rows.popleft())
             size += more
+            count += 1
         self._bytes -= size
-        return pack
+        return [self._rows.popleft() for _ in range(count)]
 
 
 class Packers:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import and_, case, exists, func, select
 
+from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.delivery.plan import Known
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.records import WHOLE_ROW
-from reverse_etl.ledger.schema import DELIVERED, NOT_CLOSED, OPEN_BATCHES, QUARANTINE, ROW_STATES
+from reverse_etl.ledger.schema import DELIVERED, NOT_CLOSED, OPEN_BATCHES, OUTCOME_NUMBERS, QUARANTINE, ROW_STATES
 
 NOTHING_OPEN = -1
 
@@ -18,9 +19,10 @@ NOTHING_OPEN = -1
 class Comparison:
     """The calls of a sync the platform holds as they were last delivered, looked up by key.
 
-    A state is proof only where its last try was delivered, the call is not in quarantine, and no other attempt has
-    opened a batch since without closing it: what such a batch sent is not known. `attempt` is the one that compares,
-    `first` the first of its run when somebody cleared it: what was delivered since then is to be sent again.
+    A state is proof only where its last try was delivered, the call is not in quarantine, nothing of the row was
+    suppressed since, and no other attempt has opened a batch since without closing it: what such a batch sent is not
+    known. `attempt` is the one that compares, `first` the first of its run when somebody cleared it: what was delivered
+    since then is to be sent again.
     """
 
     def __init__(
@@ -34,10 +36,18 @@ class Comparison:
         if attempt is not None:
             still_open = still_open.where(OPEN_BATCHES.c.attempt_id != attempt)
         [(last_open,)] = database.fetch("be asked about open batches", still_open)
+        held_back = ROW_STATES.alias("held_back")
         proof = and_(
             ROW_STATES.c.outcome == DELIVERED,
             ROW_STATES.c.attempt_id > (NOTHING_OPEN if last_open is None else last_open),
             *([] if first is None else [ROW_STATES.c.epoch < first]),
+            # Whom a platform was asked to block, it has deleted as well.
+            ~exists().where(
+                held_back.c.sync == ROW_STATES.c.sync,
+                held_back.c.row_key == ROW_STATES.c.row_key,
+                held_back.c.outcome == OUTCOME_NUMBERS[Outcome.SUPPRESSED],
+                held_back.c.epoch >= ROW_STATES.c.attempt_id,
+            ),
         )
         self._states = select(
             ROW_STATES.c.row_key, ROW_STATES.c.call_kind, ROW_STATES.c.fingerprint, case((proof, 1), else_=0)

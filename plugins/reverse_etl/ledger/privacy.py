@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from reverse_etl.delivery.outcomes import CallResult, Outcome
 from reverse_etl.delivery.privacy import BLOCKING, Action
@@ -98,28 +98,49 @@ class PrivacyActions:
         )
 
     def mark(self, results: Sequence[tuple[str, CallResult]]) -> None:
-        """Record results by hashed person, each person once; a confirmation stays one."""
-        at = int(self._clock() * MICROSECONDS)
+        """Record results by hashed person, each person once; a confirmation stays one.
+
+        Of one person at one account the later record has the later time, also after a clock that jumped.
+        """
+        if not results:
+            return
+        now = int(self._clock() * MICROSECONDS)
+        ordered = sorted(results, key=lambda pair: pair[0])
+
+        def work(connection: Connection) -> None:
+            last = self._last(connection, [person for person, _ in ordered])
+            rows = [self._row(person, result, max(now, last.get(person, 0) + 1)) for person, result in ordered]
+            self._upsert(connection, rows)
+
+        self._database.write("record privacy actions", work)
+
+    def _last(self, connection: Connection, people: Sequence[str]) -> dict[str, int]:
+        """Return when something was last recorded of each of the people at the account."""
+        table = PRIVACY_ACTIONS.c
+        query = select(table.person, func.max(table.at)).where(table.account == self._job.account)
+        rows = (
+            row
+            for chunk in chunks(people)
+            for row in connection.execute(query.where(table.person.in_(chunk)).group_by(table.person))
+        )
+        return {person: int(at) for person, at in rows}
+
+    def _row(self, person: str, result: CallResult, at: int) -> tuple[object, ...]:
         job = self._job
-        rows = [
-            (
-                job.job,
-                job.account,
-                job.action,
-                person,
-                job.connection,
-                job.asked_by,
-                at,
-                result.outcome.value,
-                plain(result.code, LONGEST_CODE),
-                result.status,
-                None if result.request_id is None else plain(result.request_id, LONGEST_REQUEST_ID),
-                result.tries,
-            )
-            for person, result in sorted(results, key=lambda pair: pair[0])
-        ]
-        if rows:
-            self._database.write("record privacy actions", lambda connection: self._upsert(connection, rows))
+        return (
+            job.job,
+            job.account,
+            job.action,
+            person,
+            job.connection,
+            job.asked_by,
+            at,
+            result.outcome.value,
+            plain(result.code, LONGEST_CODE),
+            result.status,
+            None if result.request_id is None else plain(result.request_id, LONGEST_REQUEST_ID),
+            result.tries,
+        )
 
     def take_daily(self, endpoint: str, wanted: int, limit: int) -> int:
         """Take up to `wanted` requests of the account's `limit` of this UTC day; return how many were left."""

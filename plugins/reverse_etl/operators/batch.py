@@ -7,13 +7,19 @@ import importlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import ObjectStoragePath
 
-from reverse_etl.errors import AccountRefused, DestinationUnavailable, ReverseEtlError
+from reverse_etl.errors import (
+    AccountRefused,
+    ConfigurationError,
+    DestinationUnavailable,
+    ReverseEtlError,
+    StagingError,
+)
 from reverse_etl.operators.base import hash_key
 from reverse_etl.operators.blocked import blocked_rows
 from reverse_etl.operators.consent import withheld
@@ -58,12 +64,14 @@ def deliver_batch(
 ) -> Delivered:
     """Deliver a batch, writing the result of each row to `folder`; `attempt` is the clear number of the run.
 
-    What stops the batch is returned and not raised, unless the ledger cannot be opened or the results not be written.
+    What stops the batch is returned and not raised, unless the ledger cannot be opened, the results not be written, or
+    the sync was changed since the batch was read.
     """
     from reverse_etl.delivery.progress import Progress
     from reverse_etl.delivery.report import BatchDelivery
     from reverse_etl.delivery.results import writing_results
 
+    check_fits(sync, batch)
     target = results_file(folder, batch)
     refusals = Refusals(folder, attempt)
     with recording as record, writing_results(target) as results:
@@ -104,7 +112,11 @@ def results_file(folder: ObjectStoragePath, batch: BatchRef) -> ObjectStoragePat
 
 
 def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterator[RowResult]:
-    """Yield the rows of a batch whose task ended without a word, with what the ledger knows of their calls."""
+    """Yield the rows of a batch whose task ended without a word, with what the ledger knows of their calls.
+
+    Raises ConfigurationError when the sync was changed since the batch was read.
+    """
+    check_fits(sync, batch)
     silent = DestinationUnavailable("the deliver task ended without telling what became of its rows")
     results: list[RowResult] = []
     delivery = BatchRun(sync, batch, results.append, record, stopped=silent)
@@ -112,6 +124,22 @@ def results_of_silent(sync: Sync, batch: BatchRef, record: Recording) -> Iterato
     delivery.finish()
     for result in results:
         yield result._replace(code="no_result") if result.code == "not_sent" else result
+
+
+def check_fits(sync: Sync, batch: BatchRef) -> None:
+    """Raise ConfigurationError when the sync needs columns the batch does not have, or of other types."""
+    from reverse_etl.staging.batches import schema_of
+    from reverse_etl.staging.kinds import column_kinds
+
+    # Whoever reads the rows says what is wrong with the file.
+    with suppress(StagingError):
+        try:
+            sync.check_columns(column_kinds(schema_of(ObjectStoragePath(batch.path))))
+        except ConfigurationError as problem:
+            raise ConfigurationError(
+                f"batch {batch.index} was read before sync {sync.name} was changed: {problem}; "
+                "clear the extract task to read its rows again"
+            ) from None
 
 
 class BatchRun:
@@ -180,13 +208,15 @@ class BatchRun:
         async with AsyncExitStack() as opened:
             hook = hook_of(self._sync)
             destination = await opened.enter_async_context(hook.destination(self._sync, self._record.paces))
+            account = account_of(hook)
             if self.plan is not None and self._record.preview is not None:
+                self.plan.hash_key = hash_key().for_account(account)
                 self.plan.earlier = [
                     Earlier((await opened.enter_async_context(hook.destination(earlier))).render, columns)
                     for earlier, columns in _earlier(self._sync, self._record.preview.earlier)
                 ]
             is_blocked = await asyncio.to_thread(blocked_rows, self._sync, hook, self._record)
-            await self._engine.deliver(self._rows, destination, is_blocked)
+            await self._engine.deliver(self._rows, destination, is_blocked, account)
 
 
 class Refusals:
@@ -238,7 +268,8 @@ def _earlier(sync: Sync, mappings: Iterable[str]) -> Iterator[tuple[Sync, frozen
         if is_alike:
             columns = frozenset(destination.columns())
             here: Any = replace(destination, conn_id=sync.destination.conn_id)
-            yield replace(sync, destination=here), columns
+            # The mirror may need what an earlier mapping did not have.
+            yield replace(sync, destination=here, mirror=None), columns
 
 
 def _reason(stopped: BaseException | None) -> str:
@@ -246,6 +277,11 @@ def _reason(stopped: BaseException | None) -> str:
     if stopped is None:
         return ""
     return str(stopped) if isinstance(stopped, ReverseEtlError) else type(stopped).__name__
+
+
+def account_of(hook: Any) -> str:
+    """Return the hash of the account a hook sends to, empty where it has none."""
+    return hook.connection.account if hasattr(hook, "connection") else ""
 
 
 def hook_of(sync: Sync) -> Any:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, staging_folder
 from reverse_etl.operators.ledger import attempt_of, open_ledger
 from reverse_etl.operators.mirror import ATTEMPT, remember
-from reverse_etl.operators.reading import Reading, reading_of
+from reverse_etl.operators.reading import Reading, in_order, reading_of
 from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
 from reverse_etl.operators.turns import turn_of, wait_for_turn
 from reverse_etl.operators.unheard import suspect_unheard
-
-if TYPE_CHECKING:
-    from reverse_etl.staging.ordered import OrderedRows
-    from reverse_etl.staging.source import QueryStream
 
 
 class ExtractOperator(SyncOperator):
@@ -50,7 +46,7 @@ class ExtractOperator(SyncOperator):
         attempt = self._begin(context, reading, params)
         folder = staging_folder(self.sync, context)
         with source_rows(self.sync, reading.window) as stream:
-            ordered = self._ordered(stream, reading)
+            ordered = in_order(self.sync, stream, reading.window)
             staged = stage_rows(
                 self.sync,
                 ordered or stream,
@@ -93,10 +89,3 @@ class ExtractOperator(SyncOperator):
             )
         if staged.withheld is not None:
             self.log.info("%s rows are about people not to contact", staged.withheld)
-
-    def _ordered(self, stream: QueryStream, reading: Reading) -> OrderedRows | None:
-        from reverse_etl.staging.ordered import OrderedRows
-
-        if self.sync.incremental is None or reading.span is None:
-            return None
-        return OrderedRows(stream, self.sync.incremental, reading.span)

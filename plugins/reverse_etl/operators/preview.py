@@ -1,4 +1,4 @@
-"""What a run of a sync for one day would do, without Airflow's tasks: the same parts as a dry run of the DAG."""
+"""What a run of a sync would do, without Airflow's tasks: the same parts as a dry run of the DAG."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from reverse_etl.operators.base import run_folder
 from reverse_etl.operators.batch import Log, deliver_batch
 from reverse_etl.operators.ledger import previewing
 from reverse_etl.operators.mirror import REMOVED_FOLDER, Leaving, find_leaving, plan_removals
+from reverse_etl.operators.reading import in_order
 from reverse_etl.operators.rows import stage_rows
 from reverse_etl.operators.source import source_rows
 
 if TYPE_CHECKING:
+    from reverse_etl.incremental import Span
     from reverse_etl.run_day import RunDay
     from reverse_etl.sync import Sync
 
@@ -33,11 +35,11 @@ class Preview:
     leaving: Leaving | None = None
 
 
-def preview(sync: Sync, run_day: RunDay, *, sends_all: bool, batch_rows: int, run_id: str, log: Log) -> Preview:
-    """Read the rows of a day and find out what a run would do with them. No request leaves.
+def preview(sync: Sync, window: RunDay | Span, *, sends_all: bool, batch_rows: int, run_id: str, log: Log) -> Preview:
+    """Read the rows of a day, or of an incremental sync's span, and find out what a run would do with them.
 
-    The rows are staged as those of a run are, and removed at the end. Raises SourceError, StagingError,
-    LedgerUnavailable or ConfigurationError.
+    No request leaves. The rows are staged as those of a run are, and removed at the end. Raises SourceError,
+    StagingError, LedgerUnavailable or ConfigurationError.
     """
     from reverse_etl.delivery.outcomes import Outcome, Totals
     from reverse_etl.delivery.plan import merged
@@ -46,8 +48,9 @@ def preview(sync: Sync, run_day: RunDay, *, sends_all: bool, batch_rows: int, ru
     folder = run_folder(DAG_ID, f"{run_id}-{started:%H%M%S%f}", sync.name)
     totals, plans, problems = Totals(), [], []
     try:
-        with source_rows(sync, run_day) as stream:
-            batches = stage_rows(sync, stream, run_day, folder, batch_rows=batch_rows).batches
+        with source_rows(sync, window) as stream:
+            rows = in_order(sync, stream, window) or stream
+            batches = stage_rows(sync, rows, window, folder, batch_rows=batch_rows).batches
         for batch in batches:
             done = deliver_batch(sync, batch, folder, previewing(sync, sends_all=sends_all), attempt=0, log=log)
             if done.stopped is not None and not isinstance(done.stopped, Exception):

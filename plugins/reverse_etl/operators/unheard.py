@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from reverse_etl.errors import DestinationUnavailable
+from reverse_etl.errors import ConfigurationError, DestinationUnavailable, StagingError
 from reverse_etl.operators.base import run_folder
-from reverse_etl.operators.batch import BatchRun
+from reverse_etl.operators.batch import BatchRun, check_fits
 from reverse_etl.operators.ledger import no_recording
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def _maybe_sent(sync: Sync, attempt: Attempt, batch: int) -> list[str]:
 
 
 def _sendable(sync: Sync, attempt: Attempt, batch: int) -> list[str]:
-    """Return the hashed keys of the rows of a batch that could have been sent; none where its file is gone."""
+    """Return the hashed keys of the rows of a batch that could have been sent.
+
+    None where its file is gone or damaged, or the sync was changed since: no later run could begin otherwise.
+    """
     from reverse_etl.delivery.outcomes import Outcome
     from reverse_etl.staging.batches import BatchRef
 
@@ -58,9 +61,14 @@ def _sendable(sync: Sync, attempt: Attempt, batch: int) -> list[str]:
         return []
     results: list[RowResult] = []
     silent = DestinationUnavailable("the worker ended without telling what it had sent")
+    ref = BatchRef(batch, str(path), 0)
+    try:
+        check_fits(sync, ref)
+    except ConfigurationError:
+        return []
     with no_recording() as record:
-        delivery = BatchRun(sync, BatchRef(batch, str(path), 0), results.append, record, stopped=silent)
+        delivery = BatchRun(sync, ref, results.append, record, stopped=silent)
         stopped = delivery.run()
-    if stopped is not None and stopped is not silent:
+    if stopped is not None and stopped is not silent and not isinstance(stopped, StagingError):
         raise stopped
     return [result.key for result in results if result.outcome is Outcome.FAILED]

@@ -46,10 +46,9 @@ class Stats:
         self._requests[endpoint][verdict] += 1
         self._in_flight -= 1
         for person in people:
-            if self._people[person] == 1:
-                del self._people[person]
-            else:
-                self._people[person] -= 1
+            others = self._people.pop(person) - 1
+            if others:
+                self._people[person] = others
 
     def as_dict(self) -> dict[str, object]:
         """Return the counts as JSON-ready values."""

@@ -116,7 +116,11 @@ def _values(column: pa.Array[Any]) -> list[object]:
 
 def read_schema(folder: StagingPath) -> pa.Schema:
     """Return the schema that `write_batches` saved in the folder; raises what `read_rows` raises."""
-    path = folder / SCHEMA_FILE
+    return schema_of(folder / SCHEMA_FILE)
+
+
+def schema_of(path: StagingPath) -> pa.Schema:
+    """Return the schema of a batch; raises what `read_rows` raises."""
     with _reading(path) as file:
         return file.schema_arrow
 

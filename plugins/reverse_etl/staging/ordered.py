@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from reverse_etl.errors import SourceError
-from reverse_etl.incremental import Incremental, Position, Span
+from reverse_etl.incremental import LATEST, Incremental, Position, Span
 from reverse_etl.redaction import KeyHasher, key_of
 from reverse_etl.staging.batches import read_rows
 from reverse_etl.staging.columns import SourceColumn
@@ -16,18 +16,19 @@ from reverse_etl.staging.source import Row, RowStream
 
 
 class OrderedRows:
-    """A RowStream over `stream` that refuses rows which are not in order, or not within `span`.
+    """A RowStream over `stream` that refuses rows which are not in order, not within `span`, or later than `latest`.
 
     `first` and `last` are the positions of the rows passed on so far. Raises what the stream raises, and SourceError
     for a NULL in one of the two columns, two rows at one position, and a row where none may be.
     """
 
-    def __init__(self, stream: RowStream, incremental: Incremental, span: Span) -> None:
+    def __init__(self, stream: RowStream, incremental: Incremental, span: Span, *, latest: datetime = LATEST) -> None:
         self._stream = stream
         self._incremental = incremental
         names = [column.name for column in stream.columns]
         self._places = [names.index(column) for column in incremental.columns()]
         self._span = span
+        self._latest = latest
         self.first: Position | None = None
         self.last: Position | None = None
 
@@ -82,6 +83,12 @@ class OrderedRows:
             column = self._incremental.column
             raise SourceError(
                 f"the query gives rows from after the end it was given; write: {column} < %(before_time)s"
+            )
+        if last.time > self._latest:
+            column = self._incremental.column
+            raise SourceError(
+                f"column {column} of a row lies in the future, and the watermark would wait there while rows with "
+                f"earlier times are left out; correct the row, or leave it out: {column} < UTC_TIMESTAMP()"
             )
         return last
 
