@@ -27,6 +27,7 @@ LONGEST_FIRST = (
     "tests/docs/test_commands.py",
     "tests/devstack/test_run.py",
     "tests/integration/test_make_reverse_etl.py",
+    "tests/ledger/test_mirror_histories.py",
     "tests/ledger/test_histories.py",
     "tests/operators/test_mirror.py",
     "tests/operators/test_bad_days.py",

@@ -14,7 +14,15 @@ from reverse_etl.mirror import REMOVED_AT
 from reverse_etl.redaction import KeyHasher
 from reverse_etl.staging.batches import read_rows, write_batches
 from reverse_etl.staging.files import StagingPath
-from reverse_etl.staging.members import Members, SortedHashes, first_hexes, from_hex, still_here, write_removals
+from reverse_etl.staging.members import (
+    Members,
+    SortedHashes,
+    first_hexes,
+    from_hex,
+    rows_of_same_people,
+    still_here,
+    write_removals,
+)
 from tests.staging.streams import ListStream, number, of_type, text
 
 HASHER = KeyHasher("a secret of the tests, 32 letters")
@@ -126,6 +134,17 @@ def test_an_empty_identifier_makes_nobody_the_same_person(any_folder: StagingPat
     current = batches(any_folder / "two", (7, "m7@example.com", ""), (8, "m8@example.com", " "))
     staying, leaving = still_here(list(own.of(hashes(1, 2))), current, ["email", "name"])
     assert (staying, [row["id"] for table in leaving for row in table.to_pylist()]) == (0, [1, 2])
+
+
+def test_rows_of_the_same_people_in_other_batches_are_found_by_any_identifier(any_folder: StagingPath) -> None:
+    [batch] = batches(any_folder / "one", (1, "zo\u00eb@example.com", None), (2, None, "two"))
+    others = batches(
+        any_folder / "two",
+        *[(3, " ZOE\u0308@example.com", ""), (4, "m4@example.com", "TWO"), (5, "m5@example.com", ""), (6, None, None)],
+    )
+    found = rows_of_same_people(batch, others, ["email", "name"])
+    assert [row["id"] for rows in found for row in rows] == [3, 4]
+    assert list(rows_of_same_people(batch, [], ["email"])) == []
 
 
 def test_removals_are_batches_with_their_time_and_replace_earlier_ones(any_folder: StagingPath) -> None:

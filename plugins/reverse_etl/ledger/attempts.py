@@ -155,6 +155,12 @@ class Attempt:
             statement = update(OPEN_BATCHES).where(*self._opened(batch)).values(epoch=newest)
         self._database.write("close a batch", lambda connection: connection.execute(statement).rowcount)
 
+    def is_open(self, batch: int) -> bool:
+        """Whether a batch was opened, and neither closed nor abandoned."""
+        query = select(func.count()).where(*self._opened(batch), OPEN_BATCHES.c.epoch.is_(None))
+        [(count,)] = self._read(query)
+        return bool(count)
+
     def _opened(self, batch: int) -> tuple[ColumnElement[bool], ...]:
         return opened_batch(self._labels.number(self.ref.sync), self.id, batch)
 

@@ -11,7 +11,7 @@ from reverse_etl.delivery.plan import Known
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
 from reverse_etl.ledger.records import WHOLE_ROW
-from reverse_etl.ledger.schema import DELIVERED, OPEN_BATCHES, OUTCOME_NUMBERS, QUARANTINE, ROW_STATES
+from reverse_etl.ledger.schema import DELIVERED, NOT_CLOSED, OPEN_BATCHES, OUTCOME_NUMBERS, QUARANTINE, ROW_STATES
 
 NOTHING_OPEN = -1
 
@@ -32,9 +32,7 @@ class Comparison:
         self._labels = labels
         self._sync = sync
         number = labels.find(sync)
-        still_open = select(func.max(OPEN_BATCHES.c.attempt_id)).where(
-            OPEN_BATCHES.c.sync == number, OPEN_BATCHES.c.epoch.is_(None)
-        )
+        still_open = select(func.max(OPEN_BATCHES.c.attempt_id)).where(OPEN_BATCHES.c.sync == number, NOT_CLOSED)
         if attempt is not None:
             still_open = still_open.where(OPEN_BATCHES.c.attempt_id != attempt)
         [(last_open,)] = database.fetch("be asked about open batches", still_open)

@@ -110,10 +110,13 @@ class BatchJournal:
                 raise
 
     def close(self) -> None:
-        """Bring the states of rows up to date where they are compared, else leave that until they are needed."""
+        """Bring the states of rows up to date where they are compared, else leave that until they are needed.
+
+        Who only asks does so for a batch that nobody has closed: of the rows of others more is known.
+        """
         if self._sends:
             self._attempt.close(self._batch, settle=self.compares)
-        else:
+        elif self._attempt.is_open(self._batch):
             self._attempt.settle(self._batch)
 
     def resent(self) -> int:

@@ -20,10 +20,11 @@ from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records, blocked_people
 from reverse_etl.ledger.quarantine import Quarantine
-from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
+from reverse_etl.ledger.records import WHOLE_ROW, Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old, sync_names
-from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES
+from reverse_etl.ledger.schema import MAPPINGS, NOT_CLOSED, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES, RUNS
 from reverse_etl.ledger.settling import Settling
+from reverse_etl.ledger.suspects import Suspects
 from reverse_etl.ledger.times import MICROSECONDS, moment
 from reverse_etl.ledger.turns import Turns
 from reverse_etl.ledger.watermarks import Watermarks
@@ -91,6 +92,9 @@ class Ledger:
         """Return the attempt `ref` names, recorded now when it is new; every worker of a run gets the same one."""
         now = int(self._clock() * MICROSECONDS)
         number = self._database.write("record a run", lambda connection: attempt_number(connection, ref, now))
+        return self._attempt(ref, number)
+
+    def _attempt(self, ref: RunRef, number: int) -> Attempt:
         return Attempt(self._database, self._labels, self._writers, self._settling, self._clock, ref, number)
 
     def privacy_job(self, job: PrivacyJob) -> PrivacyActions:
@@ -137,11 +141,27 @@ class Ledger:
 
     def open_batches(self, sync: str) -> int:
         """Return how many batches are being sent, or ended without telling what they had sent."""
-        number = select(func.count()).where(
-            OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None)
-        )
+        number = select(func.count()).where(OPEN_BATCHES.c.sync == self._labels.find(sync), NOT_CLOSED)
         [(count,)] = self._database.fetch("be asked about open batches", number)
         return int(count)
+
+    def unheard(self, sync: str) -> list[tuple[Attempt, int]]:
+        """Return batches being sent, or whose worker died and that nobody has abandoned, with their attempts."""
+        names = ("dag_id", "run_id", "sync", "attempt", "run_day", "window_days")
+        query = (
+            select(RUNS.c.id, OPEN_BATCHES.c.batch, *(RUNS.c[name] for name in names))
+            .join_from(OPEN_BATCHES, RUNS, OPEN_BATCHES.c.attempt_id == RUNS.c.id)
+            .where(OPEN_BATCHES.c.sync == self._labels.find(sync), OPEN_BATCHES.c.epoch.is_(None))
+            .order_by(RUNS.c.id, OPEN_BATCHES.c.batch)
+        )
+        rows = self._database.fetch("be asked about open batches", query)
+        return [(self._attempt(RunRef(*facts), number), batch) for number, batch, *facts in rows]
+
+    def suspects(self, sync: str) -> Suspects:
+        """Return the rows of a sync that may be at the platform unconfirmed, to be added to."""
+        number, whole_row = self._labels.number(sync), self._labels.number(WHOLE_ROW)
+        self._settling.settle_closed(number)
+        return Suspects(self._database, number, whole_row, int(self._clock() * MICROSECONDS))
 
     def known_rows(self, sync: str) -> KnownRows:
         """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""

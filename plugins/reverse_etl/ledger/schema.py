@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    or_,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
@@ -147,6 +148,9 @@ ROW_STATES = Table(
     sqlite_with_rowid=False,
 )
 
+ABANDONED = -1
+"""The epoch of a batch that is open for ever: its worker died, and its rows are known as maybe there."""
+
 OPEN_BATCHES = Table(
     "open_batches",
     METADATA,
@@ -156,6 +160,9 @@ OPEN_BATCHES = Table(
     Column("opened", BigInteger, nullable=False),
     Column("epoch", Integer),
 )
+
+NOT_CLOSED = or_(OPEN_BATCHES.c.epoch.is_(None), OPEN_BATCHES.c.epoch == ABANDONED)
+"""Chooses batches that may have sent what nobody knows of."""
 
 MAPPINGS = Table(
     "mappings",

@@ -23,7 +23,7 @@ from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.marks import last_marks
-from reverse_etl.ledger.schema import DELIVERED, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES, RUNS
+from reverse_etl.ledger.schema import ABANDONED, DELIVERED, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES, RUNS
 from reverse_etl.ledger.upserts import Upsert
 
 State = tuple[str, int, str | None, int | None, int, int]
@@ -71,7 +71,7 @@ class Settling:
         Several may do it at once. It costs as much as the batches have calls.
         """
         places = (OPEN_BATCHES.c.sync, OPEN_BATCHES.c.attempt_id, OPEN_BATCHES.c.batch)
-        closed = select(*places, OPEN_BATCHES.c.epoch).where(OPEN_BATCHES.c.epoch.is_not(None))
+        closed = select(*places, OPEN_BATCHES.c.epoch).where(OPEN_BATCHES.c.epoch > ABANDONED)
         if sync is not None:
             closed = closed.where(OPEN_BATCHES.c.sync == sync)
         for label, attempt, batch, epoch in self._database.fetch("be asked about batches", closed.order_by(*places)):

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from reverse_etl.operators.base import RunParams, SyncOperator, staging_folder
+from reverse_etl.errors import SyncBusy
+from reverse_etl.operators.base import RUN_FACTS, RunParams, SyncOperator, pulled, staging_folder
 from reverse_etl.operators.batch import deliver_batch
 from reverse_etl.operators.batch_tasks import LABEL, over_batches, publish, raise_unless_done
 from reverse_etl.operators.ledger import Recording, previewing, recording, run_ref
+from reverse_etl.operators.mirror import ATTEMPT, is_overtaken
 from reverse_etl.operators.turns import turn_of
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class DeliverOperator(SyncOperator):
         context[LABEL] = f"batch {batch.index}: {batch.rows} rows"
         params = RunParams.of(context)
         with turn_of(self.sync, context, dry_run=params.dry_run):
+            if self.sync.mirror is not None and not params.dry_run:
+                self._check_latest(context)
             delivered = deliver_batch(
                 self.sync,
                 batch,
@@ -59,6 +63,15 @@ class DeliverOperator(SyncOperator):
             )
         publish(context, f"batch {batch.index}", delivered)
         raise_unless_done(context["ti"], delivered)
+
+    def _check_latest(self, context: Any) -> None:
+        """Raise SyncBusy where rows of a mirror sync were read anew: somebody may have left, and be removed by now."""
+        attempt = pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT]
+        if is_overtaken(run_ref(self.sync, context, self.extract_task_id), attempt):
+            raise SyncBusy(
+                f"another run of sync {self.sync.name}, which mirrors its source, has begun since these rows were "
+                "read: nothing is sent; the next run sends them, or clear the extract task to read them anew"
+            )
 
     def _recording(self, context: Any, batch: int, params: RunParams) -> AbstractContextManager[Recording]:
         from reverse_etl.mapping_text import to_text

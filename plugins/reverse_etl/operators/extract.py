@@ -12,6 +12,7 @@ from reverse_etl.operators.reading import Reading, in_order, reading_of
 from reverse_etl.operators.rows import Staged, stage_rows
 from reverse_etl.operators.source import source_rows
 from reverse_etl.operators.turns import turn_of, wait_for_turn
+from reverse_etl.operators.unheard import suspect_unheard
 
 
 class ExtractOperator(SyncOperator):
@@ -74,6 +75,9 @@ class ExtractOperator(SyncOperator):
         if self.sync.mirror is None or params.dry_run:
             return None
         with open_ledger() as ledger:
+            suspected = suspect_unheard(self.sync, ledger)
+            if suspected:
+                self.log.info("%s rows may be at the platform: their task never told what it had sent", suspected)
             return ledger.begin(attempt_of(self.sync, context, reading.day.day, reading.day.window_days)).id
 
     def _say(self, staged: Staged) -> None:

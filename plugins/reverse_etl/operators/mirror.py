@@ -17,6 +17,7 @@ from reverse_etl.errors import ConfigurationError
 from reverse_etl.operators.base import configured_folder, hash_key
 from reverse_etl.operators.batch import Log, deliver_batch, results_file
 from reverse_etl.operators.ledger import open_ledger, previewing
+from reverse_etl.operators.unheard import unheard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,13 +98,15 @@ def find_leaving(
     *,
     removed_at: datetime,
     batch_rows: int,
+    is_latest: bool = True,
 ) -> tuple[Leaving, list[BatchRef]]:
     """Compare what the platform may hold with all rows of the source, which `batches` are; return who is to go.
 
     They are written into `folder` as batches of `batch_rows`. Rows that were delivered after the `attempt` that
     read them had begun are left alone: its read may be older than they are. Without one, for a dry run, the rows of
     `batches` count as delivered where their results, beside `folder`, do not say that they are refused, and the members
-    stay as they are. Raises LedgerUnavailable and StagingError.
+    stay as they are. They do too unless the run `is_latest`: another one needs members of its own. Raises
+    LedgerUnavailable and StagingError.
     """
     from reverse_etl.staging.members import digest_of, first_hexes, from_hex, still_here, write_removals
 
@@ -111,11 +114,11 @@ def find_leaving(
         raise ConfigurationError(f"sync {sync.name} has no mirror; add mirror=Mirror(...) or leave this task out")
     paths, members = _paths(batches), members_of(sync)
     current = members.hashes_of(paths)
-    new = from_hex([] if attempt is not None else _planned(folder.parent, batches))
     with open_ledger() as ledger:
-        known, left, gone = _left(ledger, sync, attempt, current, new)
+        new = [] if attempt is not None else {*_planned(folder.parent, batches), *unheard(sync, ledger)}
+        known, left, gone = _left(ledger, sync, attempt, current, from_hex(new))
     found = list(members.of(gone))
-    if attempt is not None:
+    if attempt is not None and is_latest:
         members.keep(current, left)
     staying, leaving = still_here(found, paths, sync.destination.identifiers())
     removed = sum(table.num_rows for table in leaving)
@@ -157,15 +160,26 @@ def is_overtaken(ref: RunRef, attempt: int) -> bool:
 def doubt_leaving(sync: Sync, batch: BatchRef) -> None:
     """Have the rows of a batch sent when they come back, whatever is heard of their removal.
 
-    A removal may arrive although its worker was killed or its answer lost. Raises LedgerUnavailable and StagingError.
+    A removal may arrive although its worker was killed or its answer lost. It takes away what other rows of a person
+    had sent too, which may be removed in another batch. Raises LedgerUnavailable and StagingError.
     """
     from reverse_etl.redaction import key_of
-    from reverse_etl.staging.batches import read_rows
 
     hasher = hash_key()
-    keys = [hasher(key_of(row, sync.key)) for rows in read_rows(ObjectStoragePath(batch.path)) for row in rows]
+    keys = [hasher(key_of(row, sync.key)) for rows in _rows_of_people(sync, batch) for row in rows]
     with open_ledger() as ledger:
         ledger.known_rows(sync.name).doubt(keys)
+
+
+def _rows_of_people(sync: Sync, batch: BatchRef) -> Iterator[Any]:
+    """Yield the rows of a batch, and those of its people in the batches beside it, in portions."""
+    from reverse_etl.staging.batches import read_rows
+    from reverse_etl.staging.members import rows_of_same_people
+
+    path = ObjectStoragePath(batch.path)
+    yield from read_rows(path)
+    beside = [other for other in path.parent.glob("batch-*.parquet") if other.name != path.name]
+    yield from rows_of_same_people(path, beside, sync.destination.identifiers())
 
 
 def forget_removed(sync: Sync, removal: RunRef, results: ObjectStoragePath) -> int:
@@ -188,7 +202,8 @@ def _left(
 ) -> tuple[int, pa.Array[Any], pa.Array[Any]]:
     """Return how many rows the platform may hold, and the hashed keys of those that are not in `current`.
 
-    Of the latter once all, and once those settled before `attempt` began. It may also hold `new` ones.
+    Of the latter once all, and once those settled before `attempt` began. A dry run has `new` ones besides, which it
+    may hold by then.
     """
     from reverse_etl.staging.members import SortedHashes, from_hex, joined
 
@@ -201,6 +216,8 @@ def _left(
         left.append(current.missing(keys))
         new = SortedHashes(keys).missing(new) if len(new) else new
         settled.append(current.missing(from_hex(key for key, epoch in page if attempt is None or epoch < attempt)))
+    left.append(current.missing(new))
+    settled.append(left[-1])
     return known + len(new), joined(left), joined(settled)
 
 

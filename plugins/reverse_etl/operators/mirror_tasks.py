@@ -71,19 +71,24 @@ class FindLeavingOperator(SyncOperator):
             return []
         references = pulled(context["ti"], self.extract_task_id, "return_value")
         folder = staging_folder(self.sync, context) / REMOVED_FOLDER
+        attempt = pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT]
         with turn_of(self.sync, context, dry_run=params.dry_run):
             leaving, refs = find_leaving(
                 self.sync,
                 [BatchRef.from_dict(reference) for reference in references],
-                pulled(context["ti"], self.extract_task_id, RUN_FACTS)[ATTEMPT],
+                attempt,
                 folder,
                 removed_at=context["dag_run"].run_after.astimezone(UTC),
                 batch_rows=params.batch_rows,
+                is_latest=attempt is not None and self._is_latest(context, attempt),
             )
         self.log.info("%s", leaving)
         planned = plan_removals(self.sync, refs, folder, self.log) if params.dry_run else []
         context["ti"].xcom_push(LEAVING, {**leaving.as_dict(), PLANNED: planned})
         return [] if params.dry_run else [ref.as_dict() for ref in refs]
+
+    def _is_latest(self, context: Any, attempt: int) -> bool:
+        return not is_overtaken(run_ref(self.sync, context, self.extract_task_id), attempt)
 
 
 class ApproveRemovalOperator(ApprovalOperator):

@@ -21,6 +21,7 @@ from reverse_etl.operators.base import hash_key, run_folder
 from reverse_etl.operators.batch import Delivered, Log, deliver_batch
 from reverse_etl.operators.consent import withhold
 from reverse_etl.operators.ledger import open_ledger, recording
+from reverse_etl.operators.mirror import remember
 from reverse_etl.operators.source import source_rows
 
 if TYPE_CHECKING:
@@ -189,6 +190,8 @@ def reread(sync: Sync, wanted: Wanted, folder: ObjectStoragePath, *, batch_rows:
             refs = write_batches(chosen, place, batch_rows=batch_rows, max_batches=MOST_BATCHES, watch=watch)
         watch.check(refs, place, hash_key())
         withhold(sync, window, refs, place)
+        if sync.mirror is not None:
+            remember(sync, refs)
         found |= chosen.found
         written.append((day, length, refs))
     return ReRead(_numbered(reversed(written)), len(asked - found), len(forgotten - asked))

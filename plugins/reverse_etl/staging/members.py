@@ -12,6 +12,7 @@ import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import reduce
 from itertools import chain, islice
 from typing import Any
 
@@ -201,6 +202,21 @@ def still_here(
 def digest_of(members: Iterable[pa.Table]) -> str:
     """Return what stands for the rows of these members, in whatever order."""
     return SortedHashes(joined([table[ROW_KEY].combine_chunks() for table in members])).digest()
+
+
+def rows_of_same_people(
+    batch: StagingPath, others: Sequence[StagingPath], identifiers: Sequence[str]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of other batches about people who have a row in a batch, told apart as `still_here` does."""
+    if not others:
+        return
+    people = read_columns(batch, list(identifiers))
+    here = {name: pc.drop_null(_identities(people[name])) for name in identifiers}
+    for path in others:
+        for rows in read_record_batches(path, chunk_rows=CHUNK_ROWS):
+            table = pa.Table.from_batches([rows])
+            same = [pc.is_in(_identities(table[name]), value_set=here[name]) for name in identifiers]
+            yield table.filter(reduce(pc.or_, same)).to_pylist()
 
 
 def first_hexes(members: Iterable[pa.Table], number: int) -> list[str]:
