@@ -378,3 +378,14 @@ def test_a_late_report_makes_nobody_known_again(world: Callable[..., World]) -> 
     assert old.state_of(REPORT) == "failed"
     played.change([(2, "ben")])
     check_the_end(played)
+
+
+@pytest.mark.parametrize("mishap", [Kill(REMOVE, 1, arrives=True), Kill(REMOVE), Fault(REMOVE, "lost_reply")], ids=str)
+def test_who_comes_back_after_a_removal_nobody_heard_of_is_sent(
+    world: Callable[..., World], mishap: Kill | Fault
+) -> None:
+    played = world(rows={1: "ann", 2: "ben"})
+    played.start(GOOD)
+    undone(played, key=2, mishap=mishap, reports=False)
+    assert set(played.held()) == {"ann@example.com"}
+    check_the_end(played)
