@@ -41,7 +41,7 @@ down: ## Stop what make up started
 
 test: check integration test-reliability ## Run check, the integration tests and test-reliability
 
-check: ## Lint, formatting, types and the fast tests; under a minute
+check: ## Lint, formatting, types and the fast tests; a minute or two
 	@devstack/bootstrap.sh --dev
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from devstack import processes
 from devstack.errors import DevstackError
+from devstack.ports import port_is_free
 
 CONNECTIONS: Mapping[str, Mapping[str, object]] = {
     "iterable_default": {"conn_type": "iterable", "password": "sandbox-server-key"},
@@ -34,6 +35,7 @@ class Sandbox:
         self.log = folder / "logs" / "sandbox.log"
         self._state = folder / "sandbox.json"
         self._record = folder / "sandbox-process.json"
+        self._port = folder / "sandbox-port"
         self._env = env
         self._outlive = outlive
         self._child: subprocess.Popen[bytes] | None = None
@@ -53,7 +55,8 @@ class Sandbox:
         """Start the sandbox, or join the one that runs, and wait until it is ready."""
         if self.is_running:
             return
-        command: list[str | Path] = [sys.executable, "-m", "reverse_etl.sandbox", "--port", "0", "--state", self._state]
+        command: list[str | Path] = [sys.executable, "-m", "reverse_etl.sandbox", "--state", self._state]
+        command += ["--port", str(self._port_of_before())]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
         child = processes.launch(command, log=self.log, env=self._env, outlive=self._outlive)
@@ -68,6 +71,15 @@ class Sandbox:
             self.stop()
             raise DevstackError(f"The sandbox did not start. {_last_line(self.log)} (log: {self.log})")
         processes.record(self._record, process, url=url)
+        self._port.write_text(url.rpartition(":")[2], encoding="utf-8")
+
+    def _port_of_before(self) -> int:
+        """Return the port of last time where it is free, else 0: to the ledger another address is another account."""
+        try:
+            port = int(self._port.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0
+        return port if port_is_free(port) else 0
 
     def stop(self) -> None:
         """End the sandbox of the folder, whoever started it; do nothing when none runs."""

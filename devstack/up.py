@@ -67,7 +67,7 @@ def up(layout: Layout, port: int) -> None:
             f"make up PORT={port + 1}"
         )
     try:
-        print("Starting the database, the sandbox and Airflow (about half a minute)")
+        print("Starting the database, the sandbox and Airflow (about a minute)")
         services.start()
         url = _start_airflow(layout, services, port)
         _await_dags(layout, url)

@@ -90,7 +90,7 @@ def test_a_person_leaves_and_only_counts_are_shown(day: None, reverse_etl: Comma
         "quarantined calls": 0,
         "unfinished files": 0,
     }
-    assert "1 hashed keys of the person were known; 6 files were written anew." in answer.out
+    assert "Hashed keys known of the person: 1; files written anew: 6." in answer.out
     assert csv_lines(tmp_path) == 3
     written = (answer.out + answer.err).lower()
     assert "zo" not in written
@@ -101,7 +101,7 @@ def test_a_dry_run_counts_what_a_purge_then_removes(day: None, reverse_etl: Comm
     counted = reverse_etl("purge", "--person", "--email", ZOE, "--dry-run")
     assert counted.code == 0
     assert counted.out.endswith(
-        "1 hashed keys of the person are known; 6 files hold them.\nDry run: nothing was removed.\n"
+        "Hashed keys known of the person: 1; files that hold them: 6.\nDry run: nothing was removed.\n"
     )
     assert csv_lines(tmp_path) == 4
     removed = reverse_etl("purge", "--person", "--email", ZOE, "--yes")

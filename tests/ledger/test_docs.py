@@ -37,8 +37,8 @@ EXPECTED: list[Sequence[tuple[Any, ...]]] = [
     [],
     [("page_views", "rejected", "InvalidEmailAddressError", 1)],
     [
-        ("2026-01-13", "manual__1", 0, TRACK, "failed", "GenericError", 500, None),
-        ("2026-01-13", "manual__1", 0, UPDATE, "delivered", "delivered", 200, "request-1"),
+        ("page_views", "2026-01-13", "manual__1", 0, TRACK, "failed", "GenericError", 500, None),
+        ("page_views", "2026-01-13", "manual__1", 0, UPDATE, "delivered", "delivered", 200, "request-1"),
     ],
     [
         ("page_views", "2026-01-13", 0, "failed", "GenericError", 1),

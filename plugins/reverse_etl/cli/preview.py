@@ -17,7 +17,7 @@ from reverse_etl.run_day import RunDay, day_on_request
 from reverse_etl.sync import Sync
 
 WORDS = {
-    "new": "never delivered before",
+    "new": "never delivered, or removed since",
     "changed": "differ from what was last delivered",
     "changed_mapping": "only the mapping changed",
     "in_doubt": "the last try did not arrive, or may have been followed by another",

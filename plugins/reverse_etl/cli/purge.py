@@ -63,7 +63,7 @@ def _purge_person(options: Namespace, screen: Screen) -> int:
     if options.dry_run or not options.yes:
         found = remove(dry_run=True)
         screen.table(("found", "number"), _counts(found))
-        screen.say(f"{found.rows_known} hashed keys of the person are known; {found.files} files hold them.")
+        screen.say(f"Hashed keys known of the person: {found.rows_known}; files that hold them: {found.files}.")
         _say_unknown_syncs(found, screen)
         if options.dry_run:
             screen.say("Dry run: nothing was removed.")
@@ -73,7 +73,7 @@ def _purge_person(options: Namespace, screen: Screen) -> int:
             return 0
     purged = remove()
     screen.table(("removed", "number"), _counts(purged))
-    screen.say(f"{purged.rows_known} hashed keys of the person were known; {purged.files} files were written anew.")
+    screen.say(f"Hashed keys known of the person: {purged.rows_known}; files written anew: {purged.files}.")
     if options.yes:
         _say_unknown_syncs(purged, screen)
     return 0

@@ -199,7 +199,7 @@ class RemoveOperator(SyncOperator):
 
     def _forget(self, removal: RunRef, results: ObjectStoragePath) -> None:
         forgotten = forget_removed(self.sync, removal, results)
-        self.log.info("%s rows were removed; one that comes back is sent again", forgotten)
+        self.log.info("rows removed: %s; one that comes back is sent again", forgotten)
 
     def _check_latest(self, context: Any, attempt: int) -> RunRef:
         """Return this run's attempt, unless `attempt`, which read the source, is not the latest word on it."""

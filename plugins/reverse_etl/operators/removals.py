@@ -34,6 +34,12 @@ class Removals:
         planned: list[dict[str, Any]] = self.found.get(PLANNED, [])
         return planned
 
+    def __str__(self) -> str:
+        counts = {"to be removed": self.found.get("removed", 0), "returned": self.returned}
+        counts |= {f"removals {outcome}": count for outcome, count in self.outcomes.items()}
+        counts |= {name: self.found.get(name, 0) for name in ("unknown", "staying")}
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as JSON values; `removed` are the rows to be removed: `returned`, and by outcome then."""
         found = {name: self.found.get(name, 0) for name in ("known", "removed", "unknown", "staying")}

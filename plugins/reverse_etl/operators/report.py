@@ -179,6 +179,7 @@ class ReportOperator(SyncOperator):
         for plan in removals.planned:
             report.add_plan(plan)
         report.removals = removals.as_dict()
+        self.log.info("rows that left the source: %s", removals)
 
     def _results(
         self,

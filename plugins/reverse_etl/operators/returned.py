@@ -37,7 +37,7 @@ def leave_returned(sync: Sync, ref: RunRef, batch: BatchRef, log: Log) -> BatchR
     hashes = [hasher(key) for key in keys]
     found = _found(sync, RunDay(ref.day, ref.window_days), dict(zip(hashes, keys, strict=True)), log)
     if found:
-        log.info("%s rows are in the source again: they are left alone", len(found))
+        log.info("rows that are in the source again, and are left alone: %s", len(found))
         keep_rows(path, [hashed not in found for hashed in hashes])
     return replace(batch, rows=len(hashes) - len(found))
 
