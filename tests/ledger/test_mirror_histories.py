@@ -397,7 +397,7 @@ def test_a_sync_that_got_a_query_of_people_not_to_contact_since_a_worker_died_go
 ) -> None:
     """Nobody noted then whom of the batch not to contact."""
     played = world(rows={1: "ann", 2: "ben"})
-    played.start(Play(mishap=Kill(DELIVER), reports=False))
+    played.start(Play(mishap=Kill(DELIVER, 1), reports=False))
     people = tmp_path / "no_mail.sql"
     people.write_text("SELECT email FROM mirrored WHERE id = 9")
     played.sync = replace(played.sync, consent=Consent(query=people))
