@@ -23,6 +23,7 @@ from reverse_etl.operators.extract import ExtractOperator
 from reverse_etl.operators.mirror_tasks import ApproveRemovalOperator, FindLeavingOperator, RemoveOperator
 from reverse_etl.operators.params import sync_params
 from reverse_etl.operators.report import ReportOperator
+from reverse_etl.operators.returned import RETURNED
 from reverse_etl.sync import Sync
 
 EXTRACT, DELIVER, FIND, APPROVE, REMOVE, REPORT = ORDER = (
@@ -174,6 +175,8 @@ class Task:
 
     def xcom_push(self, key: str, value: Any) -> None:
         if self.run.worker.is_dead:
+            if key == RETURNED:
+                return  # told before anything is removed, and not heard either
             raise Killed
         self.run.pushed[self.task_id, self.map_index, key] = json.dumps(value, default=str)
 

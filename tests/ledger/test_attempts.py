@@ -266,3 +266,15 @@ def test_one_result_per_call_counts_and_a_delivery_wins(
 
 def test_a_run_reference_is_a_value() -> None:
     assert ref() == RunRef("page_views", "manual__1", "page_views", 0, date(2026, 1, 13), 7)
+
+
+def test_marks_are_numbered_beyond_32_bits(ledger: Ledger, url: str) -> None:
+    """Call by call, with some millions of rows a day, so many are given out within years."""
+    attempt = ledger.begin(ref())
+    attempt.mark(0, [failed("anna")])
+    query(url, "UPDATE marks SET id = 4294967296")
+    if url.startswith("postgresql"):
+        query(url, "ALTER TABLE marks ALTER COLUMN id RESTART WITH 4294967297")
+    attempt.mark(0, [delivered("anna")])
+    assert [marked.outcome for marked in attempt.outcomes(0)] == [Outcome.DELIVERED]
+    assert query(url, "SELECT COUNT(*) FROM marks WHERE id >= 4294967296") == [(2,)]

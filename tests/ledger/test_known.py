@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from reverse_etl.delivery.outcomes import Outcome
 from reverse_etl.ledger.attempts import Attempt
 from reverse_etl.ledger.ledger import Ledger
+from reverse_etl.ledger.records import WHOLE_ROW, Marked
 from tests.ledger.samples import TRACK, UPDATE, Clock, delivered, failed, key, ref, rejected
 
 SYNC = "page_views"
@@ -193,3 +195,58 @@ def test_many_rows_are_forgotten_in_parts(ledger: Ledger) -> None:
     later = ledger.begin(ref(run_id="two")).id
     assert ledger.known_rows(SYNC).forget([key(name) for name in names[:1100]], before=later) == 2200
     assert len(known(ledger)) == 100
+
+
+# --- Rows that may be at the platform although nobody confirmed it -----------------------------------------------
+
+
+def held_back(name: str) -> Marked:
+    return Marked(key(name), WHOLE_ROW, Outcome.SUPPRESSED, "forgotten_here")
+
+
+def kill(ledger: Ledger, run_id: str, *names: str) -> None:
+    """Have a worker die that may have sent rows, and the next run of a mirror note so."""
+    killed = ledger.begin(ref(run_id=run_id))
+    killed.open(0)
+    assert [(attempt.id, batch) for attempt, batch in ledger.unheard(SYNC)] == [(killed.id, 0)]
+    ledger.suspects(SYNC).abandon(killed.id, 0, [key(name) for name in names])
+    assert ledger.unheard(SYNC) == []
+
+
+def mark(ledger: Ledger, run_id: str, *marked: Marked) -> None:
+    attempt = ledger.begin(ref(run_id=run_id))
+    attempt.mark(0, marked)
+    attempt.settle(0)
+
+
+def test_a_row_that_may_have_been_sent_stays_known_whatever_is_refused_later(ledger: Ledger) -> None:
+    kill(ledger, "one", "anna", "bert", "carl")
+    mark(ledger, "two", held_back("anna"), rejected("bert"))
+    assert set(known(ledger)) == {key("anna"), key("bert"), key("carl")}
+    remove(ledger, "three", "anna", "bert")
+    assert set(known(ledger)) == {key("carl")}
+
+
+def test_a_row_whose_call_failed_stays_known_when_it_is_held_back_later(ledger: Ledger) -> None:
+    mark(ledger, "one", failed("anna"))
+    assert ledger.suspects(SYNC).keep_failed() == 1
+    mark(ledger, "two", held_back("anna"), Marked(key("anna"), UPDATE, Outcome.SUPPRESSED, "forgotten"))
+    assert set(known(ledger)) == {key("anna")}
+
+
+def test_noting_that_another_call_failed_makes_no_row_unchanged_that_was_held_back(ledger: Ledger) -> None:
+    mark(ledger, "one", delivered("anna"), failed("anna", TRACK), delivered("bert"))
+    mark(ledger, "two", held_back("anna"))
+    assert proof(ledger, "anna", "bert") == {"bert"}
+    assert ledger.suspects(SYNC).keep_failed() == 1
+    assert proof(ledger, "anna", "bert") == {"bert"}
+
+
+def test_a_row_that_comes_back_after_its_removal_and_may_have_been_sent_is_known_again(ledger: Ledger) -> None:
+    kill(ledger, "one", "anna")
+    remove(ledger, "two", "anna")
+    assert known(ledger) == {}
+    mark(ledger, "three", failed("anna"))
+    assert ledger.suspects(SYNC).keep_failed() == 1
+    mark(ledger, "four", rejected("anna"))
+    assert set(known(ledger)) == {key("anna")}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from devstack.database import PrivateServer
+from reverse_etl.consent import Consent
 from reverse_etl.iterable.config import DeleteUser, UserUpdate
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.mapping import Constant, Field
@@ -388,4 +389,16 @@ def test_who_comes_back_after_a_removal_nobody_heard_of_is_sent(
     played.start(GOOD)
     undone(played, key=2, mishap=mishap, reports=False)
     assert set(played.held()) == {"ann@example.com"}
+    check_the_end(played)
+
+
+def test_a_sync_that_got_a_query_of_people_not_to_contact_since_a_worker_died_goes_on(
+    world: Callable[..., World], tmp_path: Path
+) -> None:
+    """Nobody noted then whom of the batch not to contact."""
+    played = world(rows={1: "ann", 2: "ben"})
+    played.start(Play(mishap=Kill(DELIVER, 1), reports=False))
+    people = tmp_path / "no_mail.sql"
+    people.write_text("SELECT email FROM mirrored WHERE id = 9")
+    played.sync = replace(played.sync, consent=Consent(query=people))
     check_the_end(played)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 
@@ -99,3 +101,21 @@ def test_the_same_key_in_another_sync_is_somebody_else(ledger: Ledger) -> None:
     assert ledger.count_person(person) == ledger.purge_person(person) == Purged(outcomes=2, row_states=2, quarantine=1)
     assert ledger.count_person(person) == Purged()
     assert ledger.count_person({"other": [key("anna")]}) == Purged(outcomes=2, row_states=2, quarantine=1)
+
+
+def test_two_people_purged_at_once_are_both_gone(ledger: Ledger, url: str) -> None:
+    """Their calls share the marks, which both purges have read before either writes."""
+    attempt = ledger.begin(ref())
+    for _ in range(40):
+        attempt.mark(0, [delivered(name) for name in ("anna", "bert", "carl")])
+    ready = Barrier(2)
+
+    def purge(name: str) -> int:
+        with Ledger.open(url) as own:
+            ready.wait()
+            return own.purge_person({"page_views": [key(name)]}).outcomes
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(purge, ["anna", "bert"])) == [40, 40]
+    assert [row for (row,) in query(url, "SELECT DISTINCT row_key FROM outcomes")] == [key("carl")]
+    assert query(url, "SELECT SUM(calls) FROM marks") == [(40,)]

@@ -20,11 +20,11 @@ from reverse_etl.ledger.marking import Writers
 from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records, blocked_people
 from reverse_etl.ledger.quarantine import Quarantine
-from reverse_etl.ledger.records import WHOLE_ROW, Clock, Purged, RowState, RunRef, fingerprint_of
+from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old, sync_names
 from reverse_etl.ledger.schema import MAPPINGS, NOT_CLOSED, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES, RUNS
 from reverse_etl.ledger.settling import Settling
-from reverse_etl.ledger.suspects import Suspects
+from reverse_etl.ledger.suspects import MAYBE_SENT, Suspects
 from reverse_etl.ledger.times import MICROSECONDS, moment
 from reverse_etl.ledger.turns import Turns
 from reverse_etl.ledger.watermarks import Watermarks
@@ -159,9 +159,9 @@ class Ledger:
 
     def suspects(self, sync: str) -> Suspects:
         """Return the rows of a sync that may be at the platform unconfirmed, to be added to."""
-        number, whole_row = self._labels.number(sync), self._labels.number(WHOLE_ROW)
+        number, maybe_sent = self._labels.number(sync), self._labels.number(MAYBE_SENT)
         self._settling.settle_closed(number)
-        return Suspects(self._database, number, whole_row, int(self._clock() * MICROSECONDS))
+        return Suspects(self._database, number, maybe_sent, int(self._clock() * MICROSECONDS))
 
     def known_rows(self, sync: str) -> KnownRows:
         """Return the rows of a sync the platform may hold; those of a batch count from its `settle` or `close` on."""

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Delete, Row, Table, Update, delete, func, select, union, update
+from sqlalchemy import ColumnElement, Connection, Delete, Row, Table, delete, func, select, union, update
 
+from reverse_etl.delivery.journal import MarkedRow
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.chunks import chunks
 from reverse_etl.ledger.database import Database
@@ -99,7 +100,7 @@ def _attempts_of(database: Database, sync: str) -> Sequence[int]:
 
 def _touched(
     database: Database, attempts: Sequence[int], keys: frozenset[str]
-) -> Iterator[tuple[Row[Any], list[tuple[int, str, str | None]]]]:
+) -> Iterator[tuple[Row[Any], list[MarkedRow]]]:
     """Yield the marks that have rows with the keys, each with its other rows. All marks are read, which locks nothing.
 
     Those of a batch are read at once.
@@ -110,21 +111,33 @@ def _touched(
         for _, batch in database.fetch("list what there is", batches.where(MARKS.c.attempt_id == attempt)):
             of_batch = query.where(MARKS.c.attempt_id == attempt, MARKS.c.batch == batch)
             for mark in database.fetch("look up rows", of_batch):
-                left = [row for row in orjson.loads(mark.marked_rows) if row[1] not in keys]
+                left = _without(mark.marked_rows, keys)
                 if len(left) < mark.calls:
                     yield mark, left
 
 
 def _remove(database: Database, attempts: Sequence[int], keys: frozenset[str]) -> int:
     """Take rows out of marks; return how many."""
-    removed = 0
-    for mark, left in _touched(database, attempts, keys):
-        it = MARKS.c.id == mark.id
-        change = update(MARKS).where(it).values(calls=len(left), marked_rows=orjson.dumps(left).decode())
-        statement = change if left else delete(MARKS).where(it)
-        database.write("be purged", partial(_execute, statement=statement))
-        removed += mark.calls - len(left)
-    return removed
+    return sum(
+        database.write("be purged", partial(_take_out, mark_id=mark.id, keys=keys))
+        for mark, _ in _touched(database, attempts, keys)
+    )
+
+
+def _take_out(connection: Connection, *, mark_id: int, keys: frozenset[str]) -> int:
+    """Take rows out of a mark as it is by now: another purge may have taken out others since it was found."""
+    it = MARKS.c.id == mark_id
+    mark = connection.execute(select(MARKS.c.calls, MARKS.c.marked_rows).where(it).with_for_update()).one_or_none()
+    if mark is None:
+        return 0
+    left = _without(mark.marked_rows, keys)
+    change = update(MARKS).where(it).values(calls=len(left), marked_rows=orjson.dumps(left).decode())
+    connection.execute(change if left else delete(MARKS).where(it))
+    return int(mark.calls) - len(left)
+
+
+def _without(marked_rows: str, keys: frozenset[str]) -> list[MarkedRow]:
+    return [row for row in orjson.loads(marked_rows) if row[1] not in keys]
 
 
 def _purge_attempt(database: Database, attempt: int) -> int:
@@ -136,7 +149,7 @@ def _purge_attempt(database: Database, attempt: int) -> int:
     return int(calls)
 
 
-def _execute(connection: Connection, *, statement: Delete | Update) -> int:
+def _execute(connection: Connection, *, statement: Delete) -> int:
     return connection.execute(statement).rowcount
 
 

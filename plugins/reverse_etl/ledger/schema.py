@@ -90,6 +90,11 @@ def _long_ascii() -> TypeEngine[str]:
     return Text().with_variant(mysql.MEDIUMTEXT(charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
 
 
+def _large_number() -> TypeEngine[int]:
+    """Of rows of which 32 bits number those of some years only, where each call is one; SQLite always has 64."""
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
 LABELS = Table(
     "labels",
     METADATA,
@@ -118,7 +123,7 @@ RUNS = Table(
 MARKS = Table(
     "marks",
     METADATA,
-    Column("id", Integer, Identity(), primary_key=True),
+    Column("id", _large_number(), Identity(), primary_key=True),
     Column("attempt_id", Integer, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("call_kind", Integer, nullable=False),

@@ -1,7 +1,8 @@
 """Rows of a sync that the platform may hold although nobody confirmed it, noted so that no later refusal hides them.
 
-Such a row has a state of its own beside those of its calls: that of a call of no name, which failed. It goes when the
-row is forgotten, and says nothing about what the calls look like.
+Such a row has a state of its own beside those of its calls: that of the call `MAYBE_SENT`, which failed. It goes when
+the row is forgotten, and says nothing about what the calls look like. No mark has that call: it would hide the suspect.
+The call of a row held back as a whole would, and its state must not be overwritten either.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from reverse_etl.ledger.schema import ABANDONED, OPEN_BATCHES, OUTCOME_NUMBERS, 
 from reverse_etl.ledger.settling import opened_batch
 from reverse_etl.ledger.upserts import insert_new
 
+MAYBE_SENT = "(maybe sent)"
+"""No call has such a name."""
+
 FAILED = OUTCOME_NUMBERS[Outcome.FAILED]
 NO_ATTEMPT = 0
 
 
 class Suspects:
-    """The suspects of one sync; `number` is its label, `whole_row` that of the call of no name, `now` the moment."""
+    """The suspects of one sync; `number` is its label, `maybe_sent` that of `MAYBE_SENT`, `now` the moment."""
 
-    def __init__(self, database: Database, number: int, whole_row: int, now: int) -> None:
+    def __init__(self, database: Database, number: int, maybe_sent: int, now: int) -> None:
         self._database = database
         self._sync = number
-        self._whole_row = whole_row
+        self._maybe_sent = maybe_sent
         self._now = now
 
     def abandon(self, attempt: int, batch: int, keys: Sequence[str]) -> None:
@@ -46,7 +50,7 @@ class Suspects:
             ROW_STATES.c.sync == self._sync,
             ROW_STATES.c.outcome == FAILED,
             ROW_STATES.c.delivered_at.is_(None),
-            ROW_STATES.c.call_kind != self._whole_row,
+            ROW_STATES.c.call_kind != self._maybe_sent,
         )
         keys = [key for (key,) in self._database.fetch("be asked about failed rows", query.distinct())]
         self._add(keys, NO_ATTEMPT)
@@ -54,7 +58,7 @@ class Suspects:
 
     def _add(self, keys: Sequence[str], attempt: int) -> None:
         facts = {"outcome": FAILED, "tried_at": self._now, "attempt_id": attempt, "epoch": attempt}
-        place = {"sync": self._sync, "call_kind": self._whole_row}
+        place = {"sync": self._sync, "call_kind": self._maybe_sent}
         own = [ROW_STATES.c[name] == value for name, value in place.items()]
         for chunk in chunks(sorted(keys)):
             rows = [{**place, **facts, "row_key": key} for key in chunk]

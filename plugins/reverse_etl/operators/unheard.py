@@ -51,7 +51,7 @@ def _maybe_sent(sync: Sync, attempt: Attempt, batch: int) -> list[str]:
 def _sendable(sync: Sync, attempt: Attempt, batch: int) -> list[str]:
     """Return the hashed keys of the rows of a batch that could have been sent.
 
-    None where its file is gone or damaged, or the sync was changed since: no later run could begin otherwise.
+    None where its files are gone or damaged, or the sync was changed since: no later run could begin otherwise.
     """
     from reverse_etl.delivery.outcomes import Outcome
     from reverse_etl.staging.batches import BatchRef
@@ -62,12 +62,12 @@ def _sendable(sync: Sync, attempt: Attempt, batch: int) -> list[str]:
     results: list[RowResult] = []
     silent = DestinationUnavailable("the worker ended without telling what it had sent")
     ref = BatchRef(batch, str(path), 0)
-    try:
-        check_fits(sync, ref)
-    except ConfigurationError:
-        return []
     with no_recording() as record:
-        delivery = BatchRun(sync, ref, results.append, record, stopped=silent)
+        try:
+            check_fits(sync, ref)
+            delivery = BatchRun(sync, ref, results.append, record, stopped=silent)
+        except (ConfigurationError, StagingError):
+            return []
         stopped = delivery.run()
     if stopped is not None and stopped is not silent and not isinstance(stopped, StagingError):
         raise stopped

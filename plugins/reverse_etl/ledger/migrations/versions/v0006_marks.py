@@ -50,7 +50,7 @@ def upgrade() -> None:
     bind = op.get_bind()
     op.create_table(
         "marks",
-        sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), primary_key=True),
         sa.Column("attempt_id", sa.Integer, nullable=False),
         sa.Column("batch", sa.Integer, nullable=False),
         sa.Column("call_kind", sa.Integer, nullable=False),
