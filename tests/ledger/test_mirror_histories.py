@@ -229,7 +229,7 @@ def requests_of(said: Preview) -> int:
     return sum(here["requests"] for here in said.prediction["requests"].values())
 
 
-EXAMPLES = {"sqlite": 40, "mysql": 15, "postgresql": 10}
+EXAMPLES = {"sqlite": 40, "mysql": 10, "postgresql": 7}
 """A server takes longer to open a ledger, which every task does."""
 
 
