@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
+from sqlalchemy import make_url
+
 from reverse_etl.delivery.destination import Call, Tell, Verdict
 from reverse_etl.delivery.engine import DeliveryEngine
 from reverse_etl.delivery.outcomes import Outcome, Totals
@@ -154,3 +157,15 @@ class Mortal(IterableDelivery):
 
 
 UNCHANGED = Outcome.UNCHANGED.value
+
+
+def drawing(examples: Mapping[str, int], url: str) -> settings:
+    """Draw the same random histories in every run, as many as `examples` has for the kind of ledger at `url`."""
+    return settings(
+        max_examples=examples[make_url(url).drivername],
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=[HealthCheck.too_slow],
+    )

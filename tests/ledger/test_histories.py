@@ -13,13 +13,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import make_url
 
 from reverse_etl.ledger.ledger import Ledger
 from reverse_etl.sandbox.testing import SandboxServer
-from tests.ledger.histories import LAST_CHANGED, TWICE, UNCHANGED, Kill, World
+from tests.ledger.histories import LAST_CHANGED, TWICE, UNCHANGED, Kill, World, drawing
 
 KEYS = (1, *TWICE)
 
@@ -100,14 +99,7 @@ EXAMPLES = {"sqlite": 200, "mysql": 100, "postgresql": 100}
 
 
 def test_after_any_history_a_good_run_makes_the_platform_hold_the_source(world: Callable[[], World], url: str) -> None:
-    @settings(
-        max_examples=EXAMPLES[make_url(url).drivername],
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=(Phase.generate,),
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @drawing(EXAMPLES, url)
     @given(history=st.lists(st.tuples(CHANGES, RUNS), min_size=2, max_size=5), last=LAST_CHANGES)
     def histories(history: list[tuple[Changes, Step]], last: Changes) -> None:
         played = world()

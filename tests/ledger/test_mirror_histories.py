@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
@@ -30,6 +30,7 @@ from reverse_etl.operators.preview import Preview
 from reverse_etl.sandbox.testing import SERVER_KEY, SandboxServer
 from reverse_etl.sync import Sync
 from tests.database import run as execute
+from tests.ledger.histories import drawing
 from tests.ledger.mirror_histories import (
     BACK,
     GONE,
@@ -236,14 +237,7 @@ EXAMPLES = {"sqlite": 40, "mysql": 10, "postgresql": 7}
 def test_after_any_history_a_good_run_leaves_whom_the_source_has_and_nobody_else(
     world: Callable[..., World], url: str
 ) -> None:
-    @settings(
-        max_examples=EXAMPLES[make_url(url).drivername],
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=(Phase.generate,),
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @drawing(EXAMPLES, url)
     @given(
         removal=st.sampled_from([DELETE, MARK]),
         share=st.sampled_from([0.3, 1]),

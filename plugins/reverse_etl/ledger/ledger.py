@@ -22,7 +22,7 @@ from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, 
 from reverse_etl.ledger.quarantine import Quarantine
 from reverse_etl.ledger.records import Clock, Purged, RowState, RunRef, fingerprint_of
 from reverse_etl.ledger.retention import count_keys, purge_keys, purge_old, sync_names
-from reverse_etl.ledger.schema import MAPPINGS, NOT_CLOSED, OPEN_BATCHES, OUTCOME_NUMBERS, ROW_STATES, RUNS
+from reverse_etl.ledger.schema import MAPPINGS, NOT_CLOSED, OPEN_BATCHES, OUTCOME_OF, ROW_STATES, RUNS
 from reverse_etl.ledger.settling import Settling
 from reverse_etl.ledger.suspects import MAYBE_SENT, Suspects
 from reverse_etl.ledger.times import MICROSECONDS, moment
@@ -119,13 +119,14 @@ class Ledger:
         query = select(*columns).where(
             ROW_STATES.c.sync == self._labels.number(sync), ROW_STATES.c.delivered_at.is_not(None)
         )
-        words = {number: outcome for outcome, number in OUTCOME_NUMBERS.items()}
         found: dict[tuple[str, str], RowState] = {}
         for chunk in chunks(keys):
             rows = self._database.fetch("be asked about rows", query.where(ROW_STATES.c.row_key.in_(chunk)))
             names = self._labels.names({row[1] for row in rows})
             for key, call, fingerprint, delivered_at, outcome in rows:
-                found[key, names[call]] = RowState(fingerprint_of(fingerprint), moment(delivered_at), words[outcome])
+                found[key, names[call]] = RowState(
+                    fingerprint_of(fingerprint), moment(delivered_at), OUTCOME_OF[outcome]
+                )
         return found
 
     def comparison(self, sync: str) -> Comparison:
