@@ -29,13 +29,13 @@ from reverse_etl.errors import ConfigurationError
 from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.labels import Labels
-from reverse_etl.ledger.marking import Mark, Writers, cleaned, grouped
+from reverse_etl.ledger.marking import Mark, cleaned, grouped
 from reverse_etl.ledger.marks import recorded
 from reverse_etl.ledger.records import Clock, Marked, RunRef
 from reverse_etl.ledger.schema import MAPPINGS, OPEN_BATCHES, OUTCOME_NUMBERS, RUNS
 from reverse_etl.ledger.settling import Settling, opened_batch
 from reverse_etl.ledger.times import MICROSECONDS
-from reverse_etl.ledger.upserts import insert_new
+from reverse_etl.ledger.upserts import Upsert, insert_new
 
 
 class Attempt:
@@ -49,7 +49,7 @@ class Attempt:
         self,
         database: Database,
         labels: Labels,
-        writers: Writers,
+        quarantine: Upsert,
         settling: Settling,
         clock: Clock,
         ref: RunRef,
@@ -57,7 +57,7 @@ class Attempt:
     ) -> None:
         self._database = database
         self._labels = labels
-        self._writers = writers
+        self._quarantine = quarantine
         self._settling = settling
         self._clock = clock
         self.ref = ref
@@ -103,7 +103,7 @@ class Attempt:
             groups=groups,
             labels=self._labels.numbers({word for group in groups for word in (group.result.call, group.result.code)}),
         )
-        self._database.write("record outcomes", lambda connection: mark.write(connection, self._writers))
+        self._database.write("record outcomes", lambda connection: mark.write(connection, self._quarantine))
 
     def is_overtaken(self, since: int) -> bool:
         """Whether another run of the sync began after the attempt of this run with the id `since`, or may have.

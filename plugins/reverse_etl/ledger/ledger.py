@@ -16,7 +16,7 @@ from reverse_etl.ledger.comparing import Comparison
 from reverse_etl.ledger.database import Database
 from reverse_etl.ledger.known import KnownRows
 from reverse_etl.ledger.labels import Labels
-from reverse_etl.ledger.marking import Writers
+from reverse_etl.ledger.marking import into_quarantine
 from reverse_etl.ledger.migrating import migrate
 from reverse_etl.ledger.privacy import AuditRecord, PrivacyActions, PrivacyJob, audit_records, blocked_people
 from reverse_etl.ledger.quarantine import Quarantine
@@ -51,7 +51,7 @@ class Ledger:
         self._database = database
         self._clock = clock
         self._labels = Labels(database)
-        self._writers = Writers(database.dialect)
+        self._quarantine_upsert = into_quarantine(database.dialect)
         self._settling = Settling(database)
         self.quarantine = Quarantine(database)
         self.budgets = Budgets(database)
@@ -95,7 +95,7 @@ class Ledger:
         return self._attempt(ref, number)
 
     def _attempt(self, ref: RunRef, number: int) -> Attempt:
-        return Attempt(self._database, self._labels, self._writers, self._settling, self._clock, ref, number)
+        return Attempt(self._database, self._labels, self._quarantine_upsert, self._settling, self._clock, ref, number)
 
     def privacy_job(self, job: PrivacyJob) -> PrivacyActions:
         """Return the audit record of one job for people's privacy, to be asked and written."""

@@ -41,21 +41,19 @@ ROWS_PER_MARK = 5_000
 """About half a megabyte, well below what a server takes in one packet."""
 
 
-class Writers:
-    """The prepared upserts of one database."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        again = "CASE WHEN quarantine.attempt_id = excluded.attempt_id THEN {same} ELSE {other} END"
-        self.quarantine = Upsert(
-            dialect,
-            QUARANTINE,
-            {
-                **{name: f"excluded.{name}" for name in ("outcome", "code", "status", "request_id")},
-                "last_seen": again.format(same="quarantine.last_seen", other="excluded.last_seen"),
-                "tries": again.format(same="quarantine.tries", other="quarantine.tries + 1"),
-                "attempt_id": "excluded.attempt_id",
-            },
-        )
+def into_quarantine(dialect: Dialect) -> Upsert:
+    """Return what writes refused calls into the quarantine of one database."""
+    again = "CASE WHEN quarantine.attempt_id = excluded.attempt_id THEN {same} ELSE {other} END"
+    return Upsert(
+        dialect,
+        QUARANTINE,
+        {
+            **{name: f"excluded.{name}" for name in ("outcome", "code", "status", "request_id")},
+            "last_seen": again.format(same="quarantine.last_seen", other="excluded.last_seen"),
+            "tries": again.format(same="quarantine.tries", other="quarantine.tries + 1"),
+            "attempt_id": "excluded.attempt_id",
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Mark:
     groups: Sequence[Marks]
     labels: Mapping[str, int]
 
-    def write(self, connection: Connection, writers: Writers) -> None:
+    def write(self, connection: Connection, quarantine: Upsert) -> None:
         """Write everything; the caller's transaction makes it all or nothing."""
         connection.execute(insert(MARKS), list(self._rows()))
         may_leave = connection.execute(ANY_IN_QUARANTINE, {"sync": self.sync}).first() is not None
@@ -77,7 +75,7 @@ class Mark:
             if may_leave:
                 self._leave_quarantine(connection, result, rows)
             if result.outcome in QUARANTINED:
-                writers.quarantine(connection, self._quarantined(result, rows))
+                quarantine(connection, self._quarantined(result, rows))
                 may_leave = True
 
     def _rows(self) -> Iterator[dict[str, object]]:
