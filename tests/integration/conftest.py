@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -85,6 +85,11 @@ class LiveAirflow:
         facts: dict[str, Any] = json.loads(value) if isinstance(value, str) else value
         return facts
 
+    def day_before(self, run_id: str) -> str:
+        """Return the day before the run was asked for, in UTC."""
+        run = self.call("GET", f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id)}")
+        return (datetime.fromisoformat(run["queued_at"]).astimezone(UTC) - timedelta(days=1)).date().isoformat()
+
     def day_of(self, run_id: str) -> str:
         assert self.end_of(run_id) == "success"
         return str(self.facts(run_id)["day"])
@@ -128,9 +133,3 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
         airflow.session.close()
     finally:
         devstack(root, "devstack.down")
-
-
-@pytest.fixture
-def yesterday() -> str:
-    """The day before today in UTC. A test that runs over midnight would have to be repeated."""
-    return datetime.fromtimestamp(datetime.now(UTC).timestamp() - 86_400, UTC).date().isoformat()
