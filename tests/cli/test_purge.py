@@ -111,6 +111,17 @@ def test_a_dry_run_counts_what_a_purge_then_removes(day: None, reverse_etl: Comm
     assert set(numbers(again.out).values()) == {0}
 
 
+def test_somebody_of_whom_nothing_is_kept_is_told_as_such(day: None, reverse_etl: Command, tmp_path: Path) -> None:
+    for further in ("--dry-run", "--yes"):
+        answer = reverse_etl("purge", "--person", "--email", "nobody@example.com", further)
+        assert answer.code == 0
+        assert set(numbers(answer.out).values()) == {0}
+        assert answer.out.splitlines()[-1].startswith("Nothing about them is kept here. Check the spelling")
+    asked = answered_on_a_terminal("y", "purge", "--person", "--email", "nobody@example.com")
+    assert (asked.code, "for good?" in asked.err) == (0, False)
+    assert csv_lines(tmp_path) == 4
+
+
 def test_a_dry_run_without_a_ledger_makes_none(reverse_etl: Command, tmp_path: Path) -> None:
     answer = reverse_etl("purge", "--person", "--email", ZOE, "--dry-run")
     assert answer.code == 0

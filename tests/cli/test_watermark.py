@@ -51,6 +51,10 @@ SET = ("watermark", "set", "changes", "--time")
         (("watermark", "reset", "changes"), "there is no terminal to ask on; add --yes"),
         ((*SET, "2026-01-13", "--key", "4"), "there is no terminal to ask on; add --yes"),
         ((*SET, "yesterday", "--key", "4"), "--time is 'yesterday', expected a moment such as 2026-01-13T08:00:00"),
+        (
+            (*SET, "2126-01-13", "--key", "4", "--yes"),
+            "--time is 2126-01-13 00:00:00 (UTC), more than a day in",
+        ),
         ((*SET, "2026-01-13", "--key", "x"), "argument --key: invalid int value: 'x'"),
         ((*SET, "2026-01-13"), "the following arguments are required: --key"),
     ],

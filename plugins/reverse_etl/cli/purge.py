@@ -15,6 +15,7 @@ from reverse_etl.ledger.records import Purged
 from reverse_etl.operators.purge import PurgedPerson, known_keys, purge_old, purge_person
 
 FROM_STDIN = "-"
+NOTHING_FOUND = "Nothing about them is kept here. Check the spelling, or name a row by --sync and --key-values."
 
 
 def purge(options: Namespace, screen: Screen) -> int:
@@ -65,6 +66,9 @@ def _purge_person(options: Namespace, screen: Screen) -> int:
         screen.table(("found", "number"), _counts(found))
         screen.say(f"Hashed keys known of the person: {found.rows_known}; files that hold them: {found.files}.")
         _say_unknown_syncs(found, screen)
+        if _is_nothing(found):
+            screen.say(NOTHING_FOUND)
+            return 0
         if options.dry_run:
             screen.say("Dry run: nothing was removed.")
             return 0
@@ -76,7 +80,13 @@ def _purge_person(options: Namespace, screen: Screen) -> int:
     screen.say(f"Hashed keys known of the person: {purged.rows_known}; files written anew: {purged.files}.")
     if options.yes:
         _say_unknown_syncs(purged, screen)
+        if _is_nothing(purged):
+            screen.say(NOTHING_FOUND)
     return 0
+
+
+def _is_nothing(purged: PurgedPerson) -> bool:
+    return not (purged.rows_known or purged.files or any(number for _, number in _counts(purged)))
 
 
 def _counts(purged: PurgedPerson) -> list[tuple[str, int]]:

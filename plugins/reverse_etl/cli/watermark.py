@@ -11,6 +11,7 @@ from reverse_etl.cli.screen import Screen
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.incremental import Incremental, Position
 from reverse_etl.operators.ledger import open_ledger
+from reverse_etl.operators.reading import FURTHEST_AHEAD
 
 NOT_DONE = 1
 
@@ -41,7 +42,7 @@ def show(options: Namespace, screen: Screen) -> int:
 
 def put(options: Namespace, screen: Screen) -> int:
     """Set the watermark of a sync to a row."""
-    position = Position(_parsed(options.time), options.key)
+    position = Position(_not_ahead(_parsed(options.time)), options.key)
     where = f"{options.sync} reads on after {_moment(position.time)} (UTC), key {position.key}"
     return _set(options, screen, position, where)
 
@@ -75,6 +76,15 @@ def _parsed(text: str) -> datetime:
     except ValueError:
         raise ConfigurationError(f"--time is {text!r}, expected a moment such as 2026-01-13T08:00:00") from None
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _not_ahead(when: datetime) -> datetime:
+    if when > datetime.now(UTC) + FURTHEST_AHEAD:
+        raise ConfigurationError(
+            f"--time is {_moment(when)} (UTC), more than a day in the future, and rows with earlier times would be "
+            "left out until then; expected the time of the last row that is not to be read again"
+        )
+    return when
 
 
 def _moment(when: datetime) -> str:

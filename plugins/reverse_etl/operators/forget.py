@@ -22,6 +22,7 @@ from reverse_etl.provider import get_provider_info
 
 if TYPE_CHECKING:
     from reverse_etl.delivery.privacy import PersonId, PrivacyResult
+    from reverse_etl.errors import DestinationError
     from reverse_etl.ledger.ledger import Ledger
     from reverse_etl.operators.purge import PurgedPerson
     from reverse_etl.operators.syncs import Syncs
@@ -41,6 +42,12 @@ class Forgotten:
     def is_done(self) -> bool:
         """Whether nobody is left whom a platform may still hold or whom it refused."""
         return all(len(result.gone) == result.read for result in self.results.values())
+
+    @property
+    def stopped(self) -> DestinationError | None:
+        """What stopped a platform, if anything did: first of all what another try may get past."""
+        stops = (result.stopped for result in self.results.values() if result.stopped is not None)
+        return max(stops, key=lambda stop: stop.retryable, default=None)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the counts by connection and outcome, with `read`."""
@@ -200,9 +207,11 @@ class ForgetOperator(BaseOperator):
             asked_by=getattr(dag_run, "triggering_user_name", None) or "airflow",
         )
         self.log.info("%s", done.counts())
-        for result in done.results.values():
+        for conn_id, result in done.results.items():
             if result.stopped is not None:
-                raise result.stopped
+                self.log.warning("%s: %s", conn_id, result.stopped)
+        if done.stopped is not None:
+            raise done.stopped
         if not done.is_done:
             raise RunFailed(
                 f"not everybody was dealt with: {done.counts()}; the ledger's privacy_actions has the codes"

@@ -226,10 +226,10 @@ class RemoveOperator(SyncOperator):
 
 def _question(sync: Sync, leaving: Mapping[str, Any]) -> str:
     reasons = "\n".join(f"- {reason}" for reason in leaving["reasons"])
-    action = type(sync.mirror.removal).__name__ if sync.mirror else ""
+    removal = sync.mirror and sync.mirror.removal
     keys = ", ".join(f"`{key}`" for key in leaving["sample"])
     return (
         f"{leaving['removed']} of {leaving['known']} delivered rows of **{sync.name}** are not in the source any more. "
-        f"Approve to have `{action}` done to their people, reject to leave everything as it is.\n\n"
+        f"Approve to have `{removal}` done to their people, reject to leave everything as it is.\n\n"
         f"You are asked because:\n\n{reasons}\n\nThe first hashed keys: {keys}"
     )
