@@ -21,8 +21,8 @@ Clock = Callable[[], float]
 class Slots(Protocol):
     """Where the moments come from at which requests may leave, by the clock of the pacer, in seconds."""
 
-    async def next(self, not_before: float) -> float:
-        """Return the next free moment, which is taken by that; one before `not_before` is lost."""
+    async def next(self, lateness: float) -> float:
+        """Return the next free moment, which is taken by that; one more than `lateness` seconds ago is lost."""
 
     async def push_back(self, seconds: float) -> None:
         """Give out no moment within the next seconds."""
@@ -39,9 +39,9 @@ class EvenSlots:
         self._clock = clock
         self._next = clock()
 
-    async def next(self, not_before: float) -> float:
+    async def next(self, lateness: float) -> float:
         """Return the next moment; idle time is not saved up."""
-        slot = max(self._next, not_before)
+        slot = max(self._next, self._clock() - lateness)
         self._next = slot + self._interval
         return slot
 
@@ -81,7 +81,7 @@ class Pacer:
 
     async def take(self) -> None:
         """Wait until a request may leave."""
-        slot = await self._slots.next(self._clock() - LATENESS)
+        slot = await self._slots.next(LATENESS)
         now = self._clock()
         while (wait := max(slot, self._earliest(), self._paused_until) - now) > 0:
             await self._sleep(wait)

@@ -17,6 +17,24 @@ AHEAD_SECONDS = 0.1
 """How long before the end of a lease the next one is asked for, so that the answer is there in time."""
 
 
+class LedgerClock:
+    """Tells when leases begin by a clock here.
+
+    An answer is read some time after the ledger has looked at its clock. Counted from there, a lease that is answered
+    late would move into the next one, which somebody else has. Every answer says between which bounds the two clocks
+    differ; the difference that was known stays while it is within them, so the quickest answers decide.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+
+    def begin_of(self, lease: Lease, *, asked: float, read: float) -> float:
+        """Return the first moment of a lease that was given between two moments, all three by the clock here."""
+        least, most = asked - lease.given, read - lease.given
+        self._ahead = most if self._ahead is None else min(max(self._ahead, least), most)
+        return lease.start + self._ahead
+
+
 class LeasedSlots:
     """The slots of one endpoint, leased as they are needed; raises LedgerUnavailable when no lease can be had.
 
@@ -27,6 +45,7 @@ class LeasedSlots:
     def __init__(
         self,
         budgets: Budgets,
+        ledger_clock: LedgerClock,
         account: str,
         endpoint: str,
         per_second: float,
@@ -37,6 +56,7 @@ class LeasedSlots:
         self._budget = (account, endpoint)
         self._per_second = per_second
         self._per_lease = max(1, int(per_second * LEASE_SECONDS))
+        self._ledger_clock = ledger_clock
         self._clock = clock
         self._size = 0
         self._asking = 0
@@ -45,13 +65,22 @@ class LeasedSlots:
         self._ahead: asyncio.Task[list[float]] | None = None
         self._turn = asyncio.Lock()
 
-    async def next(self, not_before: float) -> float:
-        """Return the next free moment; those before `not_before` were missed and are lost."""
+    async def next(self, lateness: float) -> float:
+        """Return the next free moment; those more than `lateness` seconds ago were missed and are lost.
+
+        The last one of a lease is not, however late it is: who is always answered late would never send.
+        """
         self._asking += 1
         try:
             async with self._turn:
-                while (slot := self._take(not_before)) is None:
+                self._lose_missed(lateness)
+                if not self._free:
                     self._free = await self._renewed()
+                    last = self._free[:1]
+                    self._lose_missed(lateness)
+                    self._free = self._free or last
+                slot = self._free.pop()
+                self._look_ahead()
                 return slot
         finally:
             self._asking -= 1
@@ -68,14 +97,11 @@ class LeasedSlots:
         if ahead is not None:
             await asyncio.gather(ahead, return_exceptions=True)
 
-    def _take(self, not_before: float) -> float | None:
-        while self._free:
-            slot = self._free.pop()
-            if slot >= not_before:
-                self._look_ahead()
-                return slot
+    def _lose_missed(self, lateness: float) -> None:
+        earliest = self._clock() - lateness
+        while self._free and self._free[-1] < earliest:
+            self._free.pop()
             self._missed = True
-        return None
 
     def _look_ahead(self) -> None:
         uses_all = self._size == self._per_lease > 1
@@ -91,15 +117,17 @@ class LeasedSlots:
         grown = 1 if self._missed else 2 * self._size
         self._missed = False
         self._size = min(max(self._asking, grown, 1), self._per_lease)
+        asked = self._clock()
         lease: Lease = await asyncio.to_thread(self._budgets.lease, *self._budget, self._size, self._per_second)
-        begin = self._clock() + lease.wait
+        begin = self._ledger_clock.begin_of(lease, asked=asked, read=self._clock())
         return [begin + number * lease.interval for number in reversed(range(lease.slots))]
 
 
 def shared_paces(budgets: Budgets) -> Paces:
     """Return pacers that share the rate of an account and endpoint with all who use the same ledger."""
+    ledger_clock = LedgerClock()
     return Paces(
         lambda account, endpoint, per_second: Pacer(
-            per_second, slots=LeasedSlots(budgets, account, endpoint, per_second)
+            per_second, slots=LeasedSlots(budgets, ledger_clock, account, endpoint, per_second)
         )
     )

@@ -121,6 +121,11 @@ class Lease:
     interval: float
     slots: int
 
+    @property
+    def given(self) -> float:
+        """When it was given, in seconds since 1970 by the ledger's clock."""
+        return self.start - self.wait
+
 
 @dataclass(frozen=True, slots=True)
 class Purged:
