@@ -279,11 +279,11 @@ async def test_many_invalid_rows_do_not_hold_up_the_event_loop() -> None:
 async def test_a_delivery_cut_short_from_outside_leaves_a_result_for_every_row() -> None:
     platform = Platform(pause=0.01, in_flight=5)
     run = Run(platform)
-    source = iter(rows(500))
+    source = iter(rows(2_000))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(run.engine.deliver(source, platform), timeout=0.1)
+        await asyncio.wait_for(run.engine.deliver(source, platform), timeout=0.5)
     run.engine.abandon(source)
-    assert add_up(500, run.engine.totals.as_dict())
+    assert add_up(2_000, run.engine.totals.as_dict())
     assert {result.code for result in run.results} == {"delivered", "interrupted", "not_sent"}
 
 

@@ -112,7 +112,7 @@ def test_state_survives_runs_and_a_stop_does_not_wait_for_hanging_requests(tmp_p
             wait_until(lambda: call(url, "GET", "/sandbox/stats")[1]["in_flight"] == 1)
             output, errors, seconds = stop(process)
     assert process.returncode == 0
-    assert seconds < 2
+    assert seconds < 8
     assert output == ""
     assert EMAIL not in errors
     with started("--state", str(state)) as (process, url):
