@@ -14,7 +14,6 @@ from devstack.layout import Layout
 from devstack.settings import machine_secrets, user_environment
 
 ADMIN = "admin"
-HERE = Path(__file__).absolute().parent
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,12 @@ def _settings(layout: Layout, metadata: str) -> dict[str, str]:
         "AIRFLOW__CORE__FERNET_KEY": keys["fernet_key"],
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{layout.airflow_home / metadata}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "devstack.metadata.CONNECT_ARGS",
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt_secret"],
         "AIRFLOW__API__SECRET_KEY": keys["api_secret_key"],
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        # Where this package and Airflow's local settings are, so that a child finds them from any folder.
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE / "local_settings")]),
+        # Where this package is, so that a child finds it from any folder.
+        "PYTHONPATH": str(Path(__file__).absolute().parent.parent),
     }
 
 
