@@ -14,13 +14,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event, Thread
 from typing import Protocol
 
 Emit = Callable[[Mapping[str, object]], None]
+
+LOOKS_EVERY_SECONDS = 1.0
+WAITS = (
+    "waits for somebody's answer, and make run has no page to give it on: start Airflow with make up, trigger the DAG "
+    "there, and answer under Required Actions. Nothing was removed."
+)
 
 RESULT_TASK = "report"
 RESULT_KEY = "result"
@@ -79,10 +89,49 @@ def _run(dag_id: str, day: str, folder: str, emit: Emit, progress: Progress) -> 
         return "failed"
     emit({"event": "phase", "text": f"Running {dag_id}"})
     # Without a logical date given, dag.test takes the present instant: unique, so no run is repeated.
-    run = dag.test(run_conf={"date": day})
+    with _asking_nobody(dag_id, emit):
+        run = dag.test(run_conf={"date": day})
     progress.report_unseen(run)
     emit({"event": "end", "dag": dag_id, "state": str(run.state), "result": _result(dag_id, run.run_id)})
     return str(run.state)
+
+
+@contextmanager
+def _asking_nobody(dag_id: str, emit: Emit) -> Iterator[None]:
+    """End this process when a task waits for somebody's answer: there is no page here to give it on."""
+    ended, begun = Event(), datetime.now(UTC)
+
+    def look() -> None:
+        while not ended.wait(LOOKS_EVERY_SECONDS):
+            if task_id := _waiting(dag_id, begun):
+                emit({"event": "trouble", "text": f"{dag_id}: {task_id} {WAITS}"})
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watching = Thread(target=look, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join()
+
+
+def _waiting(dag_id: str, since: datetime) -> str | None:
+    """Return a task of a run begun since then that waits for an answer, if one does."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import select
+
+    query = select(TaskInstance.task_id).where(
+        TaskInstance.dag_id == dag_id,
+        TaskInstance.state == TaskInstanceState.AWAITING_INPUT,
+        # Runs that were ended so wait for ever.
+        TaskInstance.start_date >= since,
+    )
+    with create_session() as session:
+        return session.scalars(query).first()
 
 
 def _why_absent(dag_id: str, folder: str, import_errors: Mapping[str, str]) -> str:

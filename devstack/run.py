@@ -27,6 +27,7 @@ from devstack.screen import TaskLines, table, task_name
 from devstack.services import PLATFORMS, Services
 
 DAGS = ("iterable_page_views", "customerio_page_views")
+EXAMPLE_DAY = "2026-01-13"
 METADATA = "make-run.db"
 
 
@@ -41,7 +42,7 @@ class Outcome:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the DAGs; return 0 on success, 1 on failure, 2 on wrong use, 128 + signal when interrupted."""
     parser = argparse.ArgumentParser(prog="make run")
-    parser.add_argument("--date", default="2026-01-13")
+    parser.add_argument("--date", default=EXAMPLE_DAY)
     parser.add_argument("--dag", action="append")
     parser.add_argument("--refuse-event", action="append", default=[], metavar="NAME")
     options = parser.parse_args(arguments)
@@ -74,7 +75,7 @@ def run(layout: Layout, day: str, dags: Sequence[str], *, refused_events: Sequen
         with services, _refusing(services, refused_events):
             log = layout.logs / f"run-{datetime.now(tz=UTC):%Y%m%dT%H%M%S}.log"
             outcome = _run_dags(layout, services, day, dags, log, screen)
-            _show(layout, services, outcome, log)
+            _show(layout, services, outcome, log, day)
     return 1 if outcome.problems else 0
 
 
@@ -170,7 +171,7 @@ def _problems(end: Mapping[str, object], failures: Mapping[str, str]) -> list[st
     return told + untold or [f"ended as {end['state']}"]
 
 
-def _show(layout: Layout, services: Services, outcome: Outcome, log: Path) -> None:
+def _show(layout: Layout, services: Services, outcome: Outcome, log: Path, day: str) -> None:
     for end in outcome.ends:
         result = end["result"]
         if isinstance(result, dict):
@@ -179,7 +180,7 @@ def _show(layout: Layout, services: Services, outcome: Outcome, log: Path) -> No
     if services.sandbox is not None:
         _show_sandbox(services.sandbox)
     print(f"  log      {layout.short(log)}")
-    for hint in _hints(outcome, services):
+    for hint in _hints(outcome, services, day):
         print(f"\n{hint}")
     if outcome.problems:
         print("\nThe run failed:", file=sys.stderr)
@@ -201,13 +202,14 @@ def _show_sandbox(sandbox: Sandbox) -> None:
         )
 
 
-def _hints(outcome: Outcome, services: Services) -> Iterator[str]:
+def _hints(outcome: Outcome, services: Services, day: str) -> Iterator[str]:
     results = [end["result"] for end in outcome.ends if isinstance(end["result"], dict)]
     totals = [result["totals"] for result in results if isinstance(result.get("totals"), dict)]
-    if services.database is not None and totals and not any(count.get("read") for count in totals):
-        yield "The example data is of January 2026: make run DATE=2026-01-13"
+    read_none = totals and not any(count.get("read") for count in totals)
+    if services.database is not None and read_none and day != EXAMPLE_DAY:
+        yield f"The example data is of January 2026: make run DATE={EXAMPLE_DAY}"
     if any(count.get("invalid") or count.get("rejected") for count in totals):
-        yield "Which rows, and why: make reverse-etl ARGS='quarantine list'"
+        yield "How many, and why: make reverse-etl ARGS='quarantine list'; which rows: ARGS='quarantine show SYNC'"
 
 
 def _show_result(layout: Layout, dag: str, state: str, result: Mapping[str, object]) -> None:

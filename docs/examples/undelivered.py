@@ -10,7 +10,8 @@ from reverse_etl.redaction import KeyHasher
 
 results, batches, *key_columns = sys.argv[1:]
 hasher = KeyHasher(os.environ.get("AIRFLOW__REVERSE_ETL__HASH_KEY", ""))
-rows = pq.read_table(results, columns=["key", "outcome", "code"], filters=[("outcome", "!=", "delivered")])
+arrived = ["delivered", "unchanged"]
+rows = pq.read_table(results, columns=["key", "outcome", "code"], filters=[("outcome", "not in", arrived)])
 undelivered = {row["key"]: row for row in rows.to_pylist()}
 print(len(undelivered), "rows were not delivered")
 for batch in sorted(Path(batches).glob("batch-*.parquet")):

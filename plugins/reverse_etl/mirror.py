@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+import orjson
 
 from reverse_etl.errors import ConfigurationError
 from reverse_etl.mapping import Constant, FieldLike
@@ -40,6 +42,18 @@ class Mirror:
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ConfigurationError(f"Mirror.largest_share is {share!r}, expected 0 to 1")
 
+    def in_words(self) -> str:
+        """Return the removal as somebody is asked about it, such as `UserUpdate (active: false)`."""
+        settings: list[str] = []
+        for field in fields(self.removal):
+            value = getattr(self.removal, field.name)
+            if isinstance(value, tuple):
+                settings += [f"{constant.name}: {_plain(constant.value)}" for constant in value]
+            elif value != field.default:
+                settings.append(f"{field.name}: {_plain(value)}")
+        name = type(self.removal).__name__
+        return f"{name} ({', '.join(settings)})" if settings else name
+
     def reasons(self, *, read: int, known: int, removed: int) -> list[str]:
         """Return why a person is to be asked before `removed` of `known` rows go; none means that nobody needs to be.
 
@@ -51,6 +65,10 @@ class Mirror:
         if removed > self.largest_share * known:
             reasons.append(f"{removed} of {known} rows are more than the share of {self.largest_share:.1%}")
         return reasons
+
+
+def _plain(value: object) -> str:
+    return orjson.dumps(value, default=str).decode()
 
 
 def check_constants(where: str, fields: Sequence[FieldLike]) -> None:

@@ -163,6 +163,27 @@ def test_the_dag_forgets_the_people_of_its_query(
     assert [record[:2] for record in audit(tmp_path)] == [("forget", "delivered")]
 
 
+def test_the_dag_fails_with_what_stopped_a_platform(
+    day: None,
+    requests: None,
+    sandbox: SandboxServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    connection = {"conn_type": "iterable", "host": sandbox.url, "password": READONLY_KEY}
+    monkeypatch.setenv("AIRFLOW_CONN_ITERABLE_OTHER", json.dumps(connection))
+    dag = DagBag(str(ROOT / "dags")).dags["forget_people"]
+    register(dag)
+    conf = {"connections": ["iterable_default", "iterable_other"]}
+    run = Finished(dag.test(run_conf=conf), tmp_path / "output")
+    assert run.state == "failed"
+    assert "AuthenticationRefused" in capsys.readouterr().out
+    assert holding(tmp_path / "staging", "Plantedzoe")
+
+
 def test_the_next_run_asks_the_platform_no_more_about_who_was_forgotten(
     day: None, reverse_etl: Command, run_sync: Callable[..., Finished], sandbox: SandboxServer
 ) -> None:

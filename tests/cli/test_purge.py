@@ -116,7 +116,7 @@ def test_somebody_of_whom_nothing_is_kept_is_told_as_such(day: None, reverse_etl
         answer = reverse_etl("purge", "--person", "--email", "nobody@example.com", further)
         assert answer.code == 0
         assert set(numbers(answer.out).values()) == {0}
-        assert answer.out.splitlines()[-1].startswith("Nothing about them is kept here. Check the spelling")
+        assert answer.out.splitlines()[-1].startswith("Nothing about them was found. Check the spelling")
     asked = answered_on_a_terminal("y", "purge", "--person", "--email", "nobody@example.com")
     assert (asked.code, "for good?" in asked.err) == (0, False)
     assert csv_lines(tmp_path) == 4

@@ -53,8 +53,9 @@ SET = ("watermark", "set", "changes", "--time")
         ((*SET, "yesterday", "--key", "4"), "--time is 'yesterday', expected a moment such as 2026-01-13T08:00:00"),
         (
             (*SET, "2126-01-13", "--key", "4", "--yes"),
-            "--time is 2126-01-13 00:00:00 (UTC), more than a day in",
+            "--time is 2126-01-13 00:00:00 (UTC), which lies in the future",
         ),
+        ((*SET, "9999-12-31T23:59:59-05:00", "--key", "4"), "--time is '9999-12-31T23:59:59-05:00', expected a moment"),
         ((*SET, "2026-01-13", "--key", "x"), "argument --key: invalid int value: 'x'"),
         ((*SET, "2026-01-13"), "the following arguments are required: --key"),
     ],
@@ -87,5 +88,8 @@ def test_it_is_set_in_any_time_zone_and_reset(reverse_etl: Command, at: At) -> N
     answer = reverse_etl(*SET, "2026-01-13T10:00:00.000025+02:00", "--key", "42", "--yes")
     assert answer.words == "The next run of changes reads on after 2026-01-13 08:00:00.000025 (UTC), key 42."
     assert at() == PLACE
+    # Rows of a column in local time may seem to be ahead.
+    ahead = (datetime.now(UTC) + timedelta(hours=20)).isoformat()
+    assert reverse_etl(*SET, ahead, "--key", "42", "--yes").code == 0
     assert reverse_etl("watermark", "reset", "changes", "--yes").code == 0
     assert at() is None

@@ -166,6 +166,7 @@ def test_the_batches_of_a_run_are_added_up() -> None:
         "requests": {},
         "minutes": 0.0,
         "sample": [],
+        "problems": [],
     }
 
 

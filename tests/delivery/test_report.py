@@ -28,9 +28,11 @@ def delivered(number: int) -> RowResult:
     return RowResult.of_calls(key(number), [UPDATED, TRACKED])
 
 
-def write(folder: Path, results: Iterable[RowResult], *, read: int, failure_share: float = 0.05) -> Report:
+def write(
+    folder: Path, results: Iterable[RowResult], *, read: int, failure_share: float = 0.05, dry_run: bool = False
+) -> Report:
     facts = RunFacts(
-        "views", "2026-01-13", "a", "b", "run-1", dry_run=False, send="all", read=read, seconds={"extract": 0.5}
+        "views", "2026-01-13", "a", "b", "run-1", dry_run=dry_run, send="all", read=read, seconds={"extract": 0.5}
     )
     report = Report(facts, failure_share)
     parquet = UPath(folder / "results.parquet")
@@ -77,6 +79,18 @@ def test_a_failure_share_above_the_allowed_one_is_a_problem_that_names_the_reaso
         ]
     else:
         assert problems == []
+
+
+def test_a_dry_run_predicts_the_failure_and_does_not_fail(tmp_path: Path) -> None:
+    planned = [RowResult(key(n), Outcome.PLANNED, "new") for n in range(93)]
+    results = [*planned, *(RowResult(key(f"bad-{n}"), Outcome.INVALID, "some_code") for n in range(7))]
+    report = write(tmp_path, results, read=100, dry_run=True)
+    assert report.problems() == []
+    assert report.prediction()["problems"] == [
+        "7 of 100 rows would not be delivered, more than the share of 5.0% the sync allows"
+    ]
+    assert write(tmp_path, planned, read=93, dry_run=True).prediction()["problems"] == []
+    assert write(tmp_path, planned, read=94, dry_run=True).problems() != []
 
 
 def test_exactly_the_allowed_share_is_fine(tmp_path: Path) -> None:

@@ -53,6 +53,25 @@ def test_a_day_runs_twice_another_day_has_its_own_answer_and_nothing_is_left_run
             assert (root / ".local/output" / dag / name).is_file()
 
 
+def test_a_question_of_a_mirror_ends_it_because_nobody_can_answer(root: Path) -> None:
+    dags = root / "own"
+    dags.mkdir()
+    for path in (ROOT / "docs/examples/mirror").iterdir():
+        (dags / path.name).write_text(path.read_text())
+    (root / "dags").unlink()
+    dags.rename(root / "dags")
+    query = root / "dags/pro_customers.sql"
+    assert make_run(root, "--dag", "pro_customers").returncode == 0
+    everybody = query.read_text()
+    query.write_text(everybody.replace("WHERE ", "WHERE FALSE AND "))
+    done = make_run(root, "--dag", "pro_customers")
+    assert done.returncode == 1
+    assert "pro_customers: approve_removal waits for somebody's answer" in done.stderr
+    assert left_running(root) == []
+    query.write_text(everybody)
+    assert make_run(root, "--dag", "pro_customers").returncode == 0
+
+
 def test_a_date_that_is_none_is_refused_before_anything_starts(root: Path) -> None:
     done = make_run(root, "--date", "13.01.2026")
     assert done.returncode != 0

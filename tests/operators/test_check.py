@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from devstack.ports import free_port
 from reverse_etl.checking import Level
 from reverse_etl.consent import Consent
 from reverse_etl.customerio.config import CustomerIODestination, Identify, Track
-from reverse_etl.errors import SourceError
+from reverse_etl.errors import SourceUnavailable
 from reverse_etl.iterable.config import DeleteUser, IterableDestination, UserUpdate
 from reverse_etl.mapping import Field
 from reverse_etl.mirror import Mirror
@@ -73,11 +74,24 @@ def test_a_column_that_is_missing_or_does_not_fit_is_one_error_and_the_platform_
     assert sandbox.stats()["requests_total"] == 0
 
 
-def test_a_query_that_does_not_run_is_an_error_of_the_source(
-    connections: Callable[..., None], views: Add, tmp_path: Path
+@pytest.mark.parametrize("sql", ["SELECT 1 AS a FROM nowhere", "SELECT FROM nowhere", "SELECT nowhere FROM views"])
+def test_a_query_that_does_not_run_is_an_error_that_names_its_file(
+    connections: Callable[..., None], views: Add, tmp_path: Path, sql: str
 ) -> None:
-    with pytest.raises(SourceError, match="nowhere"):
-        check_sync(make_sync(tmp_path, "SELECT 1 AS a FROM nowhere"), RUN_DAY, ask=False)
+    sync = make_sync(tmp_path, sql)
+    [finding] = check_sync(sync, RUN_DAY, ask=False)
+    assert (finding.level, finding.what) == (Level.ERROR, "query")
+    assert finding.said.startswith(f"{sync.query.name}: running the query: ")
+    assert "nowhere" in finding.said
+
+
+def test_a_database_that_is_away_is_no_finding_but_tried_again(
+    connections: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {"conn_type": "mysql", "host": "127.0.0.1", "port": free_port(), "login": "nobody"}
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(away))
+    with pytest.raises(SourceUnavailable):
+        check_sync(make_sync(tmp_path), RUN_DAY, ask=False)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +101,7 @@ def test_a_query_that_does_not_run_is_an_error_of_the_source(
         ("SELECT email, page FROM views", "error"),
         ("SELECT id AS user_id FROM views", "error"),
         ("SELECT event_time AS email FROM views", "error"),
+        ("SELECT email FROM nowhere", "error"),
     ],
 )
 def test_the_query_of_people_is_looked_at_too(

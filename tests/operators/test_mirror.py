@@ -327,7 +327,7 @@ def test_more_than_the_share_waits_until_somebody_approves(
     with answering(rest, "Approve", seen):
         finished = run(asks=True, share=0.1)
     assert "2 of 10 rows are more than the share of 10.0%" in seen["body"]
-    assert "`UserUpdate(fields=(Constant(" in seen["body"]
+    assert "Approve to have `UserUpdate (" in seen["body"]
     assert finished.result["removals"]["outcomes"] == {"delivered": 2}
     assert flags(sandbox) == here(*range(1, 9)) | gone(9, 10)
 

@@ -91,6 +91,20 @@ def test_a_dry_run_sends_nothing_and_its_files_say_so(run_page_views: Run, shop:
     assert orjson.loads(local(finished.result["json"]).read_bytes())["dry_run"] is True
 
 
+def test_a_dry_run_with_many_refused_rows_ends_well_and_says_that_the_run_would_not(
+    run_page_views: Run, shop: Shop
+) -> None:
+    shop("UPDATE customers SET email = 'no e-mail' WHERE id = 1")
+    try:
+        finished = run_page_views(dry_run=True)
+    finally:
+        shop("UPDATE customers SET email = 'back@example.com' WHERE id = 1")
+    assert finished.state == "success"
+    assert finished.result["prediction"]["problems"] == [
+        "1 of 5 rows would not be delivered, more than the share of 5.0% the sync allows"
+    ]
+
+
 @pytest.mark.parametrize(
     ("params", "counts"),
     [

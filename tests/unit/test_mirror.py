@@ -111,6 +111,24 @@ def test_a_sync_without_mirror_removes_nothing(tmp_path: Path) -> None:
         sync(tmp_path).removal()
 
 
+@pytest.mark.parametrize(
+    ("removal", "words"),
+    [
+        (INACTIVE, "UserUpdate (active: false)"),
+        (UserUpdate((Constant("a", "b"), Constant("left", value=True))), 'UserUpdate (a: "b", left: true)'),
+        (RemoveFromList(7), "RemoveFromList (list_id: 7)"),
+        (RemoveFromList(7, unsubscribe_channel=True), "RemoveFromList (list_id: 7, unsubscribe_channel: true)"),
+        (DeleteUser(), "DeleteUser"),
+        (Identify((Constant("plan", "left"),)), 'Identify (plan: "left")'),
+        (RemoveFromObject("gold"), 'RemoveFromObject (object_id: "gold")'),
+        (SuppressPerson(), "SuppressPerson"),
+        (DeletePerson(), "DeletePerson"),
+    ],
+)
+def test_a_removal_is_told_in_words(removal: Any, words: str) -> None:
+    assert Mirror(removal).in_words() == words
+
+
 def test_a_removal_is_a_sync_of_its_own(tmp_path: Path) -> None:
     removal = sync(tmp_path, mirror=Mirror(INACTIVE), send="changed").removal()
     assert (removal.name, removal.key, removal.send, removal.mirror) == ("members__removal", ("id",), "all", None)

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from reverse_etl.cli.screen import Screen
 
@@ -14,7 +14,13 @@ Command = Callable[[Screen], int]
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors of use as one line, like every other error of the command."""
+    """Errors of use as one line, like every other error of the command, and no abbreviations of options.
+
+    `--key`, which one command has, would be `--key-values` to another.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - as the base class has them
+        super().__init__(**kwargs, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"reverse-etl: {message}; see {self.prog} --help\n")

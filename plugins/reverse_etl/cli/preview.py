@@ -89,6 +89,9 @@ def _say(screen: Screen, facts: dict[str, Any], prediction: dict[str, Any]) -> N
         refused = [tuple(why[name] for name in REFUSED) for why in prediction["refused"]]
         screen.table(("refused", "reason", "field", "number", "such as row"), refused)
         screen.say("")
+    for problem in prediction["problems"]:
+        screen.say(f"The run would fail at its end: {problem}.")
+        screen.say("")
     for reason in facts.get("leaving", {}).get("reasons", ()):
         screen.say(f"Before a row is removed somebody is asked: {reason}.")
         screen.say("")

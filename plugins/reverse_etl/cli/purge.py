@@ -15,7 +15,10 @@ from reverse_etl.ledger.records import Purged
 from reverse_etl.operators.purge import PurgedPerson, known_keys, purge_old, purge_person
 
 FROM_STDIN = "-"
-NOTHING_FOUND = "Nothing about them is kept here. Check the spelling, or name a row by --sync and --key-values."
+NOTHING_FOUND = (
+    "Nothing about them was found. Check the spelling; a row whose files were purged by age is found only by its key, "
+    "with --sync and --key-values."
+)
 
 
 def purge(options: Namespace, screen: Screen) -> int:

@@ -73,16 +73,16 @@ def _incremental(options: Namespace) -> Incremental:
 def _parsed(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise ConfigurationError(f"--time is {text!r}, expected a moment such as 2026-01-13T08:00:00") from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _not_ahead(when: datetime) -> datetime:
     if when > datetime.now(UTC) + FURTHEST_AHEAD:
         raise ConfigurationError(
-            f"--time is {_moment(when)} (UTC), more than a day in the future, and rows with earlier times would be "
-            "left out until then; expected the time of the last row that is not to be read again"
+            f"--time is {_moment(when)} (UTC), which lies in the future: rows with earlier times would be left out "
+            "until then; expected the time of the last row that is not to be read again"
         )
     return when
 

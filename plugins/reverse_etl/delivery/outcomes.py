@@ -144,6 +144,13 @@ class Totals:
         """Rows that ended invalid, rejected or failed."""
         return sum(self.outcomes[outcome] for outcome in FAILURES)
 
+    def excess(self, read: int, share: float, *, dry_run: bool) -> list[str]:
+        """Return, as one line, that more of the rows `read` failed than the `share` allows; none when they did not."""
+        if self.failures <= share * read:
+            return []
+        were = "would not be" if dry_run else "were not"
+        return [f"{self.failures} of {read} rows {were} delivered, more than the share of {share:.1%} the sync allows"]
+
     def top_reasons(self, most: int = 3) -> str:
         """Return the most frequent reasons as text, such as `rejected InvalidEmailAddressError (12)`."""
         return ", ".join(f"{outcome} {code} ({count})" for (outcome, code), count in self.reasons.most_common(most))

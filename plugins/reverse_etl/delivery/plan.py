@@ -190,10 +190,13 @@ def as_removal(plan: Mapping[str, Any]) -> dict[str, Any]:
     return {**plan, "rows": {REMOVED: sum(plan["rows"].values())}, "sample": sample}
 
 
-def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> dict[str, Any]:
+def merged(
+    plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int], problems: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what the batches of a run found as one: rows, of them not `planned` by outcome, and what sending costs.
 
     `refused` has the rows that would not be sent by reason, the most first, with the hashed key of one of them.
+    `problems` say why the run would fail at its end.
 
     The rows read are all but the `removed`.
     Endpoints have budgets of their own, so the time is that of the one that takes longest.
@@ -228,6 +231,7 @@ def merged(plans: Iterable[Mapping[str, Any]], outcomes: Mapping[str, int]) -> d
         "requests": requests,
         "minutes": round(seconds / 60, 2),
         "sample": sample,
+        "problems": list(problems),
     }
 
 

@@ -80,7 +80,10 @@ class Report:
 
     def prediction(self) -> dict[str, Any]:
         """Return what a real run would do; empty where this is one."""
-        return merged(self._plans, self.totals.as_dict()) if self.facts.dry_run else {}
+        if not self.facts.dry_run:
+            return {}
+        excess = self.totals.excess(self.facts.read, self._failure_share, dry_run=True)
+        return merged(self._plans, self.totals.as_dict(), excess)
 
     def add_problem(self, problem: str) -> None:
         """Note something that fails the run whatever the totals say."""
@@ -137,17 +140,15 @@ class Report:
         return add_up(self.facts.read, self.totals.as_dict())
 
     def problems(self) -> list[str]:
-        """Return why the run fails; none means it is fine."""
+        """Return why the run fails; none means it is fine. What would fail a real run only does not fail a dry one."""
         problems = list(self._problems)
         read, counts = self.facts.read, self.totals.as_dict()
         if not self.adds_up:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
             problems.append(f"the totals do not add up: {read} rows were read, but the outcomes are {listed or 'none'}")
-        if self.totals.failures > self._failure_share * read:
-            problems.append(
-                f"{self.totals.failures} of {read} rows were not delivered, more than the share of "
-                f"{self._failure_share:.1%} the sync allows; top reasons: {self.totals.top_reasons()}"
-            )
+        if not self.facts.dry_run:
+            excess = self.totals.excess(read, self._failure_share, dry_run=False)
+            problems += [f"{words}; top reasons: {self.totals.top_reasons()}" for words in excess]
         return problems
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from reverse_etl.checking import Finding, Level, error, errors_of, ok, warning
-from reverse_etl.errors import CheckFailed, ConfigurationError
+from reverse_etl.errors import CheckFailed, ConfigurationError, SourceError, SourceUnavailable
 from reverse_etl.operators.base import RunParams, SyncOperator
 from reverse_etl.operators.batch import hook_of
 from reverse_etl.operators.ledger import open_ledger
@@ -30,7 +30,7 @@ class CheckOperator(SyncOperator):
     """
 
     def execute(self, context: Any) -> dict[str, int]:
-        """Check; raises CheckFailed, SourceError, and what the platform refuses or fails with."""
+        """Check; raises CheckFailed, SourceUnavailable, and what the platform refuses or fails with."""
         params = RunParams.of(context)
         if params.dry_run:
             self.log.info("DRY RUN, the platform is not asked")
@@ -63,13 +63,16 @@ class CheckOperator(SyncOperator):
 def check_sync(sync: Sync, run_day: RunDay, *, ask: bool) -> list[Finding]:
     """Return what is found about a sync; `ask` says whether the platform may be asked, by two requests at most.
 
-    Raises SourceError when a query does not run, and the DestinationError of a platform that refuses the connection or
-    does not answer.
+    Raises SourceUnavailable, and the DestinationError of a platform that refuses the connection or does not answer.
     """
     try:
         parameters = sql_parameters(sync, run_day)
         kinds = query_kinds(sync.source_conn_id, sync.sql(), parameters)
         sync.check_columns(kinds)
+    except SourceUnavailable:
+        raise
+    except SourceError as problem:
+        return [error("query", f"{sync.query.name}: {problem}")]
     except ConfigurationError as problem:
         return [error("query", str(problem))]
     findings = [ok("query", f"{sync.query.name} gives all columns, of types that fit"), *_consent(sync, parameters)]
@@ -85,10 +88,14 @@ def _consent(sync: Sync, parameters: Mapping[str, object]) -> list[Finding]:
         return []
     from reverse_etl.staging.consent import check_people
 
-    people = query_kinds(consent.source_conn_id or sync.source_conn_id, file_text(consent.query), parameters)
     try:
+        people = query_kinds(consent.source_conn_id or sync.source_conn_id, file_text(consent.query), parameters)
         consent.compared(people, sync.destination)
         check_people(people)
+    except SourceUnavailable:
+        raise
+    except SourceError as problem:
+        return [error("consent", f"{consent.query.name}: {problem}")]
     except ConfigurationError as problem:
         return [error("consent", str(problem))]
     return [ok("consent", f"{consent.query.name} gives people that can be compared")]

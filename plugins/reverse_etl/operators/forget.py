@@ -208,7 +208,7 @@ class ForgetOperator(BaseOperator):
         )
         self.log.info("%s", done.counts())
         for conn_id, result in done.results.items():
-            if result.stopped is not None:
+            if result.stopped not in (None, done.stopped):
                 self.log.warning("%s: %s", conn_id, result.stopped)
         if done.stopped is not None:
             raise done.stopped

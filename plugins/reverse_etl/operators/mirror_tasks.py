@@ -226,7 +226,7 @@ class RemoveOperator(SyncOperator):
 
 def _question(sync: Sync, leaving: Mapping[str, Any]) -> str:
     reasons = "\n".join(f"- {reason}" for reason in leaving["reasons"])
-    removal = sync.mirror and sync.mirror.removal
+    removal = sync.mirror.in_words() if sync.mirror else ""
     keys = ", ".join(f"`{key}`" for key in leaving["sample"])
     return (
         f"{leaving['removed']} of {leaving['known']} delivered rows of **{sync.name}** are not in the source any more. "

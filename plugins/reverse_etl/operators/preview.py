@@ -68,4 +68,6 @@ def preview(sync: Sync, window: RunDay | Span, *, sends_all: bool, batch_rows: i
     finally:
         if folder.exists():
             folder.fs.rm(folder.parent.path, recursive=True)
-    return Preview(sum(batch.rows for batch in batches), merged(plans, totals.as_dict()), problems, leaving)
+    read = sum(batch.rows for batch in batches)
+    excess = totals.excess(read, sync.failure_share, dry_run=True)
+    return Preview(read, merged(plans, totals.as_dict(), excess), problems, leaving)
