@@ -128,6 +128,15 @@ def test_a_dry_run_without_a_ledger_makes_none(reverse_etl: Command, tmp_path: P
     assert not (tmp_path / "ledger.db").exists()
 
 
+def test_a_reader_that_has_enough_is_no_error(day: None) -> None:
+    command = [sys.executable, "-m", "reverse_etl", "purge", "--person", "--email", ZOE, "--dry-run"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_on_a_terminal_it_shows_the_counts_and_asks(day: None, tmp_path: Path) -> None:
     for reply, lines in (("n", 4), ("", 4), ("y", 3)):
         answer = answered_on_a_terminal(reply, "purge", "--person", "--email", ZOE)

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
-from reverse_etl.cli.arguments import parsed
+from reverse_etl.cli.arguments import Command, parsed
 from reverse_etl.cli.screen import Screen
 from reverse_etl.errors import ReverseEtlError
 
 FAILED = 2
+READ_NO_FURTHER = 141
+"""As a shell has it for a program that SIGPIPE ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,15 +32,25 @@ def run(arguments: Sequence[str]) -> int:
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: TID251
 
     try:
-        # Airflow logs to stdout, which belongs to the answer.
-        with redirect_stdout(sys.stderr):
-            return command(screen)
+        return _answered(command, screen)
     except ReverseEtlError as error:
         screen.complain(str(error))
         return FAILED
     except AirflowNotFoundException as error:
         screen.complain(f"{error}; add the connection to Airflow or name another, see docs/connections.md")
         return FAILED
+    except BrokenPipeError:
+        # Whoever reads, such as head, has enough. Python would write what is left when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READ_NO_FURTHER
     except KeyboardInterrupt:
         screen.complain("stopped")
         return 130
+
+
+def _answered(command: Command, screen: Screen) -> int:
+    # Airflow logs to stdout, which belongs to the answer.
+    with redirect_stdout(sys.stderr):
+        code = command(screen)
+    sys.stdout.flush()
+    return code
