@@ -6,7 +6,7 @@ Airflow writes to stdout and stderr; the parent reads one JSON object per line f
 - `phase`: `text` says what is being prepared
 - `task`: `dag`, `task`, `map_index` (-1 when not mapped), `label`, `state`, `error` (last line or "")
 - `end`: `dag`, `state`, `result` (what the task `report` pushed under the key `result`, or null)
-- `trouble`: `text` says why nothing could be run
+- `trouble`: `text` says why a DAG was not run, or not to its end
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Emit = Callable[[Mapping[str, object]], None]
 LOOKS_EVERY_SECONDS = 1.0
 WAITS = (
     "waits for somebody's answer, and make run has no page to give it on: start Airflow with make up, trigger the DAG "
-    "there, and answer under Required Actions. Nothing was removed."
+    "there, and answer under Required Actions"
 )
 
 RESULT_TASK = "report"

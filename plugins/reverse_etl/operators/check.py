@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from reverse_etl.checking import Finding, Level, error, errors_of, ok, warning
-from reverse_etl.errors import CheckFailed, ConfigurationError, SourceError, SourceUnavailable
+from reverse_etl.errors import CheckFailed, ConfigurationError, SourceError
 from reverse_etl.operators.base import RunParams, SyncOperator
 from reverse_etl.operators.batch import hook_of
 from reverse_etl.operators.ledger import open_ledger
@@ -18,6 +18,7 @@ from reverse_etl.sync import file_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from reverse_etl.sync import Sync
 
@@ -69,12 +70,8 @@ def check_sync(sync: Sync, run_day: RunDay, *, ask: bool) -> list[Finding]:
         parameters = sql_parameters(sync, run_day)
         kinds = query_kinds(sync.source_conn_id, sync.sql(), parameters)
         sync.check_columns(kinds)
-    except SourceUnavailable:
-        raise
-    except SourceError as problem:
-        return [error("query", f"{sync.query.name}: {problem}")]
-    except ConfigurationError as problem:
-        return [error("query", str(problem))]
+    except (ConfigurationError, SourceError) as problem:
+        return [_unusable("query", sync.query, problem)]
     findings = [ok("query", f"{sync.query.name} gives all columns, of types that fit"), *_consent(sync, parameters)]
     findings += _event_ids(sync, parameters)
     if ask:
@@ -92,13 +89,17 @@ def _consent(sync: Sync, parameters: Mapping[str, object]) -> list[Finding]:
         people = query_kinds(consent.source_conn_id or sync.source_conn_id, file_text(consent.query), parameters)
         consent.compared(people, sync.destination)
         check_people(people)
-    except SourceUnavailable:
-        raise
-    except SourceError as problem:
-        return [error("consent", f"{consent.query.name}: {problem}")]
-    except ConfigurationError as problem:
-        return [error("consent", str(problem))]
+    except (ConfigurationError, SourceError) as problem:
+        return [_unusable("consent", consent.query, problem)]
     return [ok("consent", f"{consent.query.name} gives people that can be compared")]
+
+
+def _unusable(what: str, query: Path, problem: ConfigurationError | SourceError) -> Finding:
+    """Return the problem with a query as a finding; raises one that another try may get past."""
+    if problem.retryable:
+        raise problem
+    # Only the mapping's own errors name their file.
+    return error(what, f"{query.name}: {problem}" if isinstance(problem, SourceError) else str(problem))
 
 
 def _event_ids(sync: Sync, parameters: Mapping[str, object]) -> list[Finding]:
